@@ -1,0 +1,51 @@
+"""What the links module needs from the outside."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from shortener.links.model import Link, LinkRef, NewLink
+from shortener.tx import Tx
+
+
+class LinkStore(Protocol):
+    """Keeps links. Reads wait; writes are plain functions inside a transaction.
+
+    A deleted link stays, with `deleted_at` set, so that its code never passes to anyone else.
+    """
+
+    async def find(self, short_code: str) -> Link | None:
+        """Return the link of this code, deleted or not; None when the code was never in use."""
+
+    async def find_many(self, short_codes: Sequence[str]) -> dict[str, Link]:
+        """Return those that exist, deleted or not, by code."""
+
+    async def page(self, owner_id: str, limit: int, offset: int) -> tuple[list[Link], int]:
+        """Return one page of an owner's links, newest first, deleted ones omitted, and how many there are in all."""
+
+    def add(self, tx: Tx, link: NewLink) -> Link | None:
+        """Store a link and return it; None when its code is taken.
+
+        A code is free if it was never in use, or if it was an alias of the same owner and is deleted; then the
+        link starts anew, with a new id and no clicks.
+        """
+
+    def delete(self, tx: Tx, short_code: str, *, now: int, owner_id: str | None = None) -> bool:
+        """Mark a link deleted; False when there is none (or not this owner's, where one is given)."""
+
+    def increment(self, tx: Tx, short_code: str) -> int | None:
+        """Add one to the counter and return the new `clicks`; None when there is no such link or it is deleted."""
+
+    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> None:
+        """Add recorded clicks to the links' counters. Links that are gone are passed over."""
+
+
+class NewCode(Protocol):
+    """Makes a candidate for a short code."""
+
+    def __call__(self) -> str: ...
+
+
+class RenderQr(Protocol):
+    """Draws the QR code of a short URL as a PNG image. May run elsewhere than on the event loop."""
+
+    async def __call__(self, short_url: str) -> bytes: ...

@@ -1,0 +1,1 @@
+"""SQLite plumbing. Contains no business logic."""

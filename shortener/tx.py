@@ -1,0 +1,27 @@
+"""Opaque transactions, so that services can compose several stores' writes into one."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Tx(Protocol):
+    """One open transaction. Only stores look inside; services pass it on."""
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Run `callback` on the event loop once this work is durable, before its caller resumes.
+
+        It runs even when the caller was cancelled meanwhile, and never when the work failed.
+        """
+
+
+class Transactions(Protocol):
+    """Runs whole units of work, one after another, each all or nothing."""
+
+    async def __call__(self, work: Callable[[Tx], T]) -> T:
+        """Run `work(tx)` in one transaction and return its result once that is durable.
+
+        `work` is a plain function: it runs off the event loop and must not touch anything but
+        `tx` and its own values. An exception from it undoes this work alone and reaches the caller.
+        """
