@@ -42,10 +42,12 @@ class LinkStore(Protocol):
 class NewCode(Protocol):
     """Makes a candidate for a short code."""
 
-    def __call__(self) -> str: ...
+    def __call__(self) -> str:
+        """Return the next candidate."""
 
 
 class RenderQr(Protocol):
     """Draws the QR code of a short URL as a PNG image. May run elsewhere than on the event loop."""
 
-    async def __call__(self, short_url: str) -> bytes: ...
+    async def __call__(self, short_url: str) -> bytes:
+        """Return the image. Raises `errors.Exhausted` when too many wait."""
