@@ -1,0 +1,333 @@
+"""Configuration: one frozen dataclass per section, read from TOML and the environment, every check here."""
+
+import dataclasses
+import difflib
+import ipaddress
+import os
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+ENV_PREFIX = "SHORTENER_"
+S = TypeVar("S")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one line that names the key."""
+
+
+def _number(default: float, low: float, high: float) -> Any:  # a dataclass field passes for its type
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _one_of(default: Any, *choices: Any) -> Any:  # a dataclass field passes for its type
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Grpc:
+    """The three gRPC listeners."""
+
+    host: str = "127.0.0.1"
+    url_port: int = _number(50051, 0, 65535)
+    user_port: int = _number(50052, 0, 65535)
+    analytics_port: int = _number(50053, 0, 65535)
+    server: str = _one_of("own", "own", "grpclib")
+    message_size_max: int = _number(1_048_576, 1024, 67_108_864)
+    streams_max: int = _number(100, 1, 10_000)
+    connections_max: int = _number(1000, 1, 100_000)
+    timeout_seconds: float = _number(5.0, 0.1, 3600)
+    statistics_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    keepalive_seconds: float = _number(30.0, 1, 3600)
+    keepalive_timeout_seconds: float = _number(20.0, 1, 3600)
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    service_token: str = ""
+    service_token_file: str = ""
+    allow_insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The REST gateway."""
+
+    host: str = "127.0.0.1"
+    port: int = _number(8080, 0, 65535)
+    body_size_max: int = _number(65_536, 1024, 16_777_216)
+    connections_max: int = _number(1000, 1, 100_000)
+    head_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    body_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    keepalive_seconds: float = _number(75.0, 1, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The redirect server."""
+
+    host: str = "127.0.0.1"
+    port: int = _number(8081, 0, 65535)
+    base_url: str = ""
+    status: int = _one_of(302, 301, 302, 303, 307, 308)
+    connections_max: int = _number(10_000, 1, 1_000_000)
+    head_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    keepalive_seconds: float = _number(75.0, 1, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The data directory and the database in it."""
+
+    data_dir: str = "data"
+    readers: int = _number(2, 1, 64)
+    batch_max: int = _number(1000, 1, 100_000)
+    queue_max: int = _number(20_000, 1, 1_000_000)
+    busy_timeout_seconds: float = _number(5.0, 0, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Making links."""
+
+    code_length: int = _number(7, 4, 32)
+    qr_queue_max: int = _number(256, 1, 100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The in-memory cache of links."""
+
+    ttl_seconds: float = _number(900.0, 0.001, 31_536_000)
+    size_max: int = _number(100_000, 1, 100_000_000)
+    missing_ttl_seconds: float = _number(5.0, 0.001, 3600)
+    missing_size_max: int = _number(10_000, 1, 10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Tokens and passwords."""
+
+    secret_file: str = ""
+    secret: str = ""
+    token_ttl_seconds: int = _number(604_800, 1, 315_360_000)
+    issuer: str = "shortener"
+    audience: str = "shortener"
+    hash_threads: int = _number(1, 1, 64)
+    hash_queue_max: int = _number(64, 1, 10_000)
+    token_cache_size_max: int = _number(10_000, 1, 10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """What is learned from a click."""
+
+    city_database: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    count_bots: bool = True
+    visitor_key_rotation: str = _one_of("never", "never", "daily")
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """The click journal and the writer that empties it."""
+
+    durability: str = _one_of("kernel", "kernel", "power")
+    sync_seconds: float = _number(0.1, 0.001, 60)
+    flush_seconds: float = _number(0.25, 0.01, 0.5)
+    batch_max: int = _number(2000, 1, 100_000)
+    segment_size_max: int = _number(16_777_216, 65_536, 1_073_741_824)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The process."""
+
+    drain_seconds: float = _number(8.0, 0, 600)
+    uvloop: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Log lines on standard error."""
+
+    level: str = _one_of("info", "debug", "info", "warning", "error")
+    format: str = _one_of("json", "json", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration. `Config()` is the embedded default."""
+
+    grpc: Grpc = field(default_factory=Grpc)
+    gateway: Gateway = field(default_factory=Gateway)
+    redirect: Redirect = field(default_factory=Redirect)
+    storage: Storage = field(default_factory=Storage)
+    links: Links = field(default_factory=Links)
+    cache: Cache = field(default_factory=Cache)
+    auth: Auth = field(default_factory=Auth)
+    analytics: Analytics = field(default_factory=Analytics)
+    clicks: Clicks = field(default_factory=Clicks)
+    server: Server = field(default_factory=Server)
+    log: Log = field(default_factory=Log)
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """Read `path` (none: defaults only), then lay `SHORTENER_<SECTION>_<KEY>` over it.
+
+    Raises `ConfigError` for a file that cannot be read, an unknown key, a wrong type or a value out of range.
+    """
+    values = _read_toml(path) if path else {}
+    origin = str(path) if path else "environment"
+    sections = {item.name: typing.cast("type[Any]", item.default_factory) for item in dataclasses.fields(Config)}
+    for name in values:
+        if name not in sections:
+            raise ConfigError(f"{origin}: unknown section [{name}]{_hint(name, sections)}")
+    environment = os.environ if environ is None else environ
+    overrides = dict(_from_environment(environment, sections))
+    built = {}
+    for name, kind in sections.items():
+        table = values.get(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{origin}: [{name}] must be a table")
+        built[name] = _section(kind, name, table, overrides.get(name, {}), origin)
+    config = Config(**built)
+    _check(config)
+    return config
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str], sections: Mapping[str, type]) -> Iterator[tuple[str, dict[str, str]]]:
+    for section, kind in sections.items():
+        prefix = f"{ENV_PREFIX}{section.upper()}_"
+        found = {key.removeprefix(prefix).lower(): text for key, text in environ.items() if key.startswith(prefix)}
+        known = {item.name for item in dataclasses.fields(kind)}
+        for key in found:
+            if key not in known:
+                raise ConfigError(f"environment: unknown key {prefix}{key.upper()}{_hint(key, known)}")
+        yield section, found
+
+
+def _section(kind: type[S], name: str, table: dict[str, object], texts: Mapping[str, str], origin: str) -> S:
+    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]  # always a dataclass
+    for key in table:
+        if key not in fields:
+            raise ConfigError(f"{origin}: unknown key [{name}] {key}{_hint(key, fields)}")
+    hints = typing.get_type_hints(kind)
+    values: dict[str, object] = {}
+    for key, item in fields.items():
+        if key in texts:
+            where = f"environment: {ENV_PREFIX}{name.upper()}_{key.upper()}"
+            values[key] = _checked(_from_text(texts[key], hints[key], where), hints[key], item, where)
+        elif key in table:
+            values[key] = _checked(table[key], hints[key], item, f"{origin}: [{name}] {key}")
+    return kind(**values)
+
+
+def _from_text(text: str, kind: object, where: str) -> object:
+    if kind is bool:
+        words = {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }
+        if text.lower() not in words:
+            raise ConfigError(f"{where} must be true or false, not {text!r}")
+        return words[text.lower()]
+    if kind is int or kind is float:
+        try:
+            return int(text) if kind is int else float(text)
+        except ValueError:
+            raise ConfigError(f"{where} must be a number, not {text[:40]!r}") from None
+    if kind == tuple[str, ...]:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+_KIND_NAMES: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+
+
+def _checked(value: object, kind: object, item: "dataclasses.Field[object]", where: str) -> object:
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise ConfigError(f"{where} must be a list of strings")
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where} must be {_KIND_NAMES[kind]}, not {value!r:.60}")
+    choices = item.metadata.get("choices")
+    if choices is not None and value not in choices:
+        raise ConfigError(f"{where} must be one of {', '.join(map(str, choices))}, not {value!r:.60}")
+    if "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:  # type: ignore[operator]  # a number
+        raise ConfigError(f"{where} must be from {item.metadata['low']} to {item.metadata['high']}, not {value}")
+    return value
+
+
+def _hint(name: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a listener on `host` can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check(config: Config) -> None:
+    grpc = config.grpc
+    secured = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
+    if not is_loopback(grpc.host) and not (secured or grpc.tls_certificate or grpc.allow_insecure):
+        raise ConfigError(
+            f"[grpc] host {grpc.host} is not loopback: set tls_certificate and tls_key, or service_token_file, "
+            "or allow_insecure = true"
+        )
+    if bool(grpc.tls_certificate) != bool(grpc.tls_key):
+        raise ConfigError("[grpc] tls_certificate and tls_key belong together")
+    if grpc.tls_client_ca and not grpc.tls_certificate:
+        raise ConfigError("[grpc] tls_client_ca needs tls_certificate and tls_key")
+    if grpc.service_token and grpc.service_token_file:
+        raise ConfigError("[grpc] service_token and service_token_file exclude each other")
+    if config.auth.secret and config.auth.secret_file:
+        raise ConfigError("[auth] secret and secret_file exclude each other")
+    if config.redirect.base_url:
+        _check_base_url(config.redirect.base_url)
+    for proxy in config.analytics.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError:
+            raise ConfigError(f"[analytics] trusted_proxies: {proxy!r} is not an address or network") from None
+
+
+def _check_base_url(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        bad = parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
+        bad = bad or parts.username is not None or parts.port == 0
+    except ValueError:
+        bad = True
+    if bad or not base_url.isascii() or not base_url.isprintable() or " " in base_url or len(base_url) > 200:
+        raise ConfigError(f"[redirect] base_url must be an http or https URL without query, not {base_url!r:.80}")
