@@ -1,0 +1,1 @@
+"""Wire plumbing: what every edge shares. Knows no module of the domain."""
