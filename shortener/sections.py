@@ -1,0 +1,159 @@
+"""The sections of the configuration, each a frozen dataclass with the defaults that `config.toml` documents."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _number(default: float, low: float, high: float) -> Any:  # a dataclass field passes for its type
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _one_of(default: Any, *choices: Any) -> Any:  # a dataclass field passes for its type
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Grpc:
+    """The three gRPC listeners."""
+
+    host: str = "127.0.0.1"
+    url_port: int = _number(50051, 0, 65535)
+    user_port: int = _number(50052, 0, 65535)
+    analytics_port: int = _number(50053, 0, 65535)
+    server: str = _one_of("own", "own", "grpclib")
+    message_size_max: int = _number(1_048_576, 1024, 67_108_864)
+    streams_max: int = _number(100, 1, 10_000)
+    connections_max: int = _number(1000, 1, 100_000)
+    timeout_seconds: float = _number(5.0, 0.1, 3600)
+    statistics_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    keepalive_seconds: float = _number(30.0, 1, 3600)
+    keepalive_timeout_seconds: float = _number(20.0, 1, 3600)
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    service_token: str = ""
+    service_token_file: str = ""
+    allow_insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The REST gateway."""
+
+    host: str = "127.0.0.1"
+    port: int = _number(8080, 0, 65535)
+    body_size_max: int = _number(65_536, 1024, 16_777_216)
+    connections_max: int = _number(1000, 1, 100_000)
+    head_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    body_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    keepalive_seconds: float = _number(75.0, 1, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The redirect server."""
+
+    host: str = "127.0.0.1"
+    port: int = _number(8081, 0, 65535)
+    base_url: str = ""
+    status: int = _one_of(302, 301, 302, 303, 307, 308)
+    connections_max: int = _number(10_000, 1, 1_000_000)
+    head_timeout_seconds: float = _number(10.0, 0.1, 3600)
+    keepalive_seconds: float = _number(75.0, 1, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The data directory and the database in it."""
+
+    data_dir: str = "data"
+    readers: int = _number(2, 1, 64)
+    batch_max: int = _number(1000, 1, 100_000)
+    queue_max: int = _number(20_000, 1, 1_000_000)
+    busy_timeout_seconds: float = _number(5.0, 0, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Making links."""
+
+    code_length: int = _number(7, 4, 32)
+    qr_queue_max: int = _number(256, 1, 100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The in-memory cache of links."""
+
+    ttl_seconds: float = _number(900.0, 0.001, 31_536_000)
+    size_max: int = _number(100_000, 1, 100_000_000)
+    missing_ttl_seconds: float = _number(5.0, 0.001, 3600)
+    missing_size_max: int = _number(10_000, 1, 10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Tokens and passwords."""
+
+    secret_file: str = ""
+    secret: str = ""
+    token_ttl_seconds: int = _number(604_800, 1, 315_360_000)
+    issuer: str = "shortener"
+    audience: str = "shortener"
+    hash_threads: int = _number(1, 1, 64)
+    hash_queue_max: int = _number(64, 1, 10_000)
+    token_cache_size_max: int = _number(10_000, 1, 10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """What is learned from a click."""
+
+    city_database: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    count_bots: bool = True
+    visitor_key_rotation: str = _one_of("never", "never", "daily")
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """The click journal and the writer that empties it."""
+
+    durability: str = _one_of("kernel", "kernel", "power")
+    sync_seconds: float = _number(0.1, 0.001, 60)
+    flush_seconds: float = _number(0.25, 0.01, 0.5)
+    batch_max: int = _number(2000, 1, 100_000)
+    segment_size_max: int = _number(16_777_216, 65_536, 1_073_741_824)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The process."""
+
+    drain_seconds: float = _number(8.0, 0, 600)
+    uvloop: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Log lines on standard error."""
+
+    level: str = _one_of("info", "debug", "info", "warning", "error")
+    format: str = _one_of("json", "json", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration. `Config()` is the embedded default."""
+
+    grpc: Grpc = field(default_factory=Grpc)
+    gateway: Gateway = field(default_factory=Gateway)
+    redirect: Redirect = field(default_factory=Redirect)
+    storage: Storage = field(default_factory=Storage)
+    links: Links = field(default_factory=Links)
+    cache: Cache = field(default_factory=Cache)
+    auth: Auth = field(default_factory=Auth)
+    analytics: Analytics = field(default_factory=Analytics)
+    clicks: Clicks = field(default_factory=Clicks)
+    server: Server = field(default_factory=Server)
+    log: Log = field(default_factory=Log)
