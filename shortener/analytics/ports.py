@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from shortener.analytics.model import Address, Agent, Click, Place, Position
+from shortener.analytics.stats import Granularity, Places, Tally, TimePoint, TimeRange
 from shortener.links.model import LinkRef
 from shortener.tx import Tx
 
@@ -53,3 +54,22 @@ class DescribeClick(Protocol):
 
         Raises `errors.Invalid` (field `ip_address`) for an address that is none.
         """
+
+
+class StatsReader(Protocol):
+    """Answers statistics about one link. Each answer is of one moment and holds every acknowledged click."""
+
+    async def tally(self, link_id: int, within: TimeRange) -> Tally:
+        """Return the clicks and the distinct visitors of a range; the range may reach past all time."""
+
+    async def series(self, link_id: int, within: TimeRange, granularity: Granularity) -> list[TimePoint]:
+        """Return the periods that have clicks in the range, oldest first. Only what lies in the range counts.
+
+        The caller sees to it that the range does not touch more periods than it can bear.
+        """
+
+    async def places(self, link_id: int, *, cities_max: int) -> Places:
+        """Return all countries, and at most `cities_max` cities, of all clicks ever."""
+
+    async def first_hour(self, link_id: int) -> int | None:
+        """Return the start of the hour of the earliest click, None without clicks."""
