@@ -1,7 +1,7 @@
 """What the links module needs from the outside."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from shortener.links.model import Link, LinkRef, NewLink
 from shortener.tx import Tx
@@ -32,11 +32,14 @@ class LinkStore(Protocol):
     def delete(self, tx: Tx, short_code: str, *, now: int, owner_id: str | None = None) -> bool:
         """Mark a link deleted; False when there is none (or not this owner's, where one is given)."""
 
-    def increment(self, tx: Tx, short_code: str) -> int | None:
-        """Add one to the counter and return the new `clicks`; None when there is no such link or it is deleted."""
+    def increment(self, tx: Tx, short_code: str) -> Link | None:
+        """Add one to the counter and return the link as it is then; None when there is none or it is deleted."""
 
-    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> None:
-        """Add recorded clicks to the links' counters. Links that are gone are passed over."""
+    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> dict[LinkRef, int]:
+        """Add recorded clicks to the links' counters and return the new `clicks` of each.
+
+        Links whose row is gone (an alias taken again) are passed over; deleted ones are still counted.
+        """
 
 
 class NewCode(Protocol):
@@ -46,8 +49,11 @@ class NewCode(Protocol):
         """Return the next candidate."""
 
 
-class RenderQr(Protocol):
-    """Draws the QR code of a short URL as a PNG image. May run elsewhere than on the event loop."""
+QrFormat: TypeAlias = Literal["png", "svg"]
 
-    async def __call__(self, short_url: str) -> bytes:
-        """Return the image. Raises `errors.Exhausted` when too many wait."""
+
+class RenderQr(Protocol):
+    """Draws the QR code of a short URL. May run elsewhere than on the event loop."""
+
+    async def __call__(self, short_url: str, image: QrFormat) -> bytes:
+        """Return the image as a whole file. Raises `errors.Exhausted` when too many wait."""

@@ -1,0 +1,178 @@
+"""The use cases of links: create, look up, list, delete, count."""
+
+from collections.abc import Mapping
+
+from shortener import errors
+from shortener.clock import Clock
+from shortener.links.aliases import alternatives
+from shortener.links.destination import OwnAddresses, parse_destination
+from shortener.links.model import (
+    Created,
+    Link,
+    LinkPage,
+    LinkRef,
+    NewLink,
+    parse_alias,
+    parse_expires_at,
+    parse_owner_id,
+    parse_paging,
+    parse_short_code,
+    unknown_link,
+)
+from shortener.links.ports import LinkStore, NewCode, QrFormat, RenderQr
+from shortener.tx import Transactions, Tx
+
+CODE_ATTEMPTS_MAX = 10
+"""Random codes tried for one link. Even with half of all codes taken, ten in a row are one case in a thousand."""
+SUGGESTIONS = 3
+SUGGESTION_ROUNDS_MAX = 3
+
+
+class CodesExhausted(Exception):  # noqa: N818 - named like the domain's errors; reaches callers as INTERNAL
+    """No free random code was found: codes are too short for the number of links."""
+
+
+class LinkService:
+    """Everything that can be done with links. Raw values come in; links or `errors` go out."""
+
+    def __init__(
+        self,
+        *,
+        store: LinkStore,
+        transactions: Transactions,
+        clock: Clock,
+        new_code: NewCode,
+        render_qr: RenderQr,
+        own: OwnAddresses,
+    ) -> None:
+        self._store = store
+        self._transactions = transactions
+        self._clock = clock
+        self._new_code = new_code
+        self._render_qr = render_qr
+        self._own = own
+
+    def short_url(self, short_code: str) -> str:
+        """Return the whole short URL of this code."""
+        return self._own.short_url(short_code)
+
+    def is_live(self, link: Link) -> bool:
+        """Tell whether this link redirects now."""
+        return link.is_live(self._clock())
+
+    async def create(self, long_url: str, owner_id: str, *, expires_at: int, with_qr: bool) -> Created:
+        """Make a link with a random short code.
+
+        Raises `errors.Invalid`; `errors.Exhausted` when too many QR codes wait; `CodesExhausted`.
+        """
+        destination = parse_destination(long_url, self._own)
+        owner_id = parse_owner_id(owner_id)
+        expires_at = parse_expires_at(expires_at)
+        for _ in range(CODE_ATTEMPTS_MAX):
+            link = self._new_link(self._new_code(), destination, owner_id, expires_at, is_alias=False)
+            created = await self._add(link, with_qr=with_qr)
+            if created:
+                return created
+        raise CodesExhausted(f"{CODE_ATTEMPTS_MAX} random short codes in a row were taken")
+
+    async def create_custom(
+        self, alias: str, long_url: str, owner_id: str, *, expires_at: int, with_qr: bool
+    ) -> Created:
+        """Make a link whose short code the caller chooses.
+
+        Raises `errors.Invalid`; `errors.Conflict` with three free aliases when the code is or ever was in use (but
+        for the owner's own deleted alias); `errors.Exhausted` when too many QR codes wait.
+        """
+        alias = parse_alias(alias)
+        destination = parse_destination(long_url, self._own)
+        owner_id = parse_owner_id(owner_id)
+        expires_at = parse_expires_at(expires_at)
+        link = self._new_link(alias, destination, owner_id, expires_at, is_alias=True)
+        created = await self._add(link, with_qr=with_qr)
+        if created:
+            return created
+        suggestions = await self.suggestions(alias)
+        raise errors.Conflict("alias is already taken", field="alias", suggestions=suggestions)
+
+    async def suggestions(self, alias: str) -> tuple[str, ...]:
+        """Return three aliases like this one that were never in use. Fewer only if the store is all but full."""
+        free: list[str] = []
+        for _ in range(SUGGESTION_ROUNDS_MAX):
+            candidates = alternatives(alias, self._new_code())
+            taken = await self._store.find_many(candidates)
+            free += [candidate for candidate in candidates if candidate not in taken and candidate not in free]
+            if len(free) >= SUGGESTIONS:
+                break
+        return tuple(free[:SUGGESTIONS])
+
+    async def get(self, short_code: str, *, owner_id: str | None = None) -> Link:
+        """Return a link, expired or not. Raises `errors.NotFound` if unknown, deleted or not this owner's."""
+        link = await self._store.find(parse_short_code(short_code))
+        if link is None or link.deleted_at or (owner_id is not None and link.owner_id != owner_id):
+            raise unknown_link()
+        return link
+
+    async def resolve(self, short_code: str) -> Link:
+        """Return a live link. Raises `errors.NotFound` for unknown codes, `errors.Gone` for expired or deleted ones."""
+        link = await self._store.find(parse_short_code(short_code))
+        if link is None:
+            raise unknown_link()
+        if not link.is_live(self._clock()):
+            raise errors.Gone("the link was deleted" if link.deleted_at else "the link has expired")
+        return link
+
+    async def page(self, owner_id: str, *, limit: int, offset: int) -> LinkPage:
+        """Return one page of an owner's links, newest first: expired ones included, deleted ones not."""
+        owner_id = parse_owner_id(owner_id)
+        limit, offset = parse_paging(limit, offset)
+        links, total = await self._store.page(owner_id, limit, offset)
+        return LinkPage(tuple(links), total, has_more=offset + len(links) < total)
+
+    async def delete(self, short_code: str, *, owner_id: str | None = None) -> None:
+        """Stop a link at once and for good. Raises `errors.NotFound` if unknown, deleted or not this owner's."""
+        short_code, now = parse_short_code(short_code), self._clock()
+        deleted = await self._transactions(
+            lambda tx: self._store.delete(tx, short_code, now=now, owner_id=owner_id),
+        )
+        if not deleted:
+            raise unknown_link()
+
+    async def increment_clicks(self, short_code: str) -> int:
+        """Add one to a link's counter, without a click, and return the new value. Raises `errors.NotFound`."""
+        short_code = parse_short_code(short_code)
+        link = await self._transactions(lambda tx: self._store.increment(tx, short_code))
+        if link is None:
+            raise unknown_link()
+        return link.clicks
+
+    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> None:
+        """Add recorded clicks to the links' counters, in the transaction that records them."""
+        self._store.add_clicks(tx, counts)
+
+    async def qr(self, short_code: str, image: QrFormat, *, owner_id: str | None = None) -> bytes:
+        """Return the QR code of a link's short URL as an image file. Raises `errors.NotFound`, `errors.Exhausted`."""
+        link = await self.get(short_code, owner_id=owner_id)
+        return await self._render_qr(self.short_url(link.short_code), image)
+
+    def _new_link(
+        self, short_code: str, destination: str, owner_id: str, expires_at: int, *, is_alias: bool
+    ) -> NewLink:
+        return NewLink(
+            short_code=short_code,
+            destination=destination,
+            owner_id=owner_id,
+            created_at=self._clock(),
+            expires_at=expires_at,
+            is_alias=is_alias,
+        )
+
+    async def _add(self, link: NewLink, *, with_qr: bool) -> Created | None:
+        """Store a link; None when its code is taken.
+
+        The image is drawn before the link is stored: if drawing is refused or fails, there must not be a link that
+        nobody was told about. Drawing beside the commit would save nothing, because it takes the event loop's time.
+        """
+        short_url = self.short_url(link.short_code)
+        qr_png = await self._render_qr(short_url, "png") if with_qr else b""
+        stored = await self._transactions(lambda tx: self._store.add(tx, link))
+        return Created(stored, short_url, qr_png) if stored else None
