@@ -137,6 +137,22 @@ def _hint(name: str, known: typing.Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def service_token(config: Config) -> str:
+    """Return the token that gRPC callers must send, "" when none is asked for. Raises `ConfigError`."""
+    path = config.grpc.service_token_file
+    if not path:
+        return config.grpc.service_token
+    try:
+        token = Path(path).read_text("ascii").partition("\n")[0].strip()
+    except OSError as error:
+        raise ConfigError(f"[grpc] service_token_file {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"[grpc] service_token_file {path}: is not ASCII text") from None
+    if not token:
+        raise ConfigError(f"[grpc] service_token_file {path}: is empty")
+    return token
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a listener on `host` can be reached from this machine alone."""
     if host == "localhost":

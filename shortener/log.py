@@ -1,0 +1,51 @@
+"""Log lines: one an event, on standard error, as JSON or text. Facts travel in `extra`, never inside the message."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+from pythonjsonlogger.json import JsonFormatter
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Json(JsonFormatter):
+    """Names the fields as log collectors expect them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(levelname)s %(name)s %(message)s",
+            rename_fields={"levelname": "level", "name": "logger", "message": "event"},
+        )
+
+    def add_fields(
+        self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
+    ) -> None:
+        """Put the time first."""
+        log_data["time"] = _timestamp(record)
+        super().add_fields(log_data, record, message_dict)
+        log_data["level"] = record.levelname.lower()
+
+
+class _Text(logging.Formatter):
+    """The same for human eyes: time, level, logger, message, then key=value facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the traceback below it if there is one."""
+        facts = "".join(f" {key}={value!r}" for key, value in vars(record).items() if key not in _STANDARD)
+        line = f"{_timestamp(record)} {record.levelname.lower():7} {record.name}: {record.getMessage()}{facts}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def set_up(level: str, line_format: str) -> None:
+    """Send all log lines of this process to standard error. For the command line; embedding leaves logging alone."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if line_format == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("shortener").setLevel(level.upper())

@@ -1,0 +1,30 @@
+"""Fixtures that several folders share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.contract import reference
+from tests.e2e import process
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running]:
+    """The real server as its own process, with an empty data directory, for one test module."""
+    data_dir: Path = tmp_path_factory.mktemp("server") / "data"
+    with process.running(data_dir) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pb(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Stock client modules made from the contract's own text: `url_pb2`, `url_pb2_grpc`, `user_pb2`, ….
+
+    Once a session: google.protobuf has one registry of message names for the whole process.
+    """
+    out = tmp_path_factory.mktemp("reference")
+    reference.compile_protos(reference.service_protos(), out)
+    names = [f"{package}_{kind}" for package in ("url", "user", "analytics") for kind in ("pb2", "pb2_grpc")]
+    return SimpleNamespace(**dict(zip(names, reference.load(out, *names), strict=True)))

@@ -1,0 +1,85 @@
+"""Starts the real server as its own process, on ports that the system picks."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 30
+STOP_SECONDS = 20
+PORT_KEYS = ("GRPC_URL_PORT", "GRPC_USER_PORT", "GRPC_ANALYTICS_PORT", "GATEWAY_PORT", "REDIRECT_PORT")
+
+
+@dataclass
+class Running:
+    """A server that said it is ready, and where it listens."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    user: str
+    analytics: str
+    gateway: str
+    redirect: str
+    ready: dict[str, object]
+    log: Path
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(STOP_SECONDS)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+def environment(data_dir: Path, **settings: object) -> dict[str, str]:
+    """The environment of a server with every port picked by the system; `settings` are SHORTENER_ keys."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("SHORTENER_")}
+    ports = {f"SHORTENER_{key}": "0" for key in PORT_KEYS}
+    chosen = {f"SHORTENER_{key}": str(value) for key, value in settings.items()}
+    return clean | ports | {"SHORTENER_STORAGE_DATA_DIR": str(data_dir)} | chosen
+
+
+def start(data_dir: Path, *, command: tuple[str, ...] = (), **settings: object) -> Running:
+    """Start `shortener serve` and wait for its ready line."""
+    handle, log = tempfile.mkstemp(suffix=".log", dir=data_dir.parent)
+    with os.fdopen(handle, "wb") as errors:
+        process = subprocess.Popen(
+            command or (sys.executable, "-m", "shortener", "serve"),
+            env=environment(data_dir, **settings),
+            cwd=data_dir.parent,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        process.wait(START_SECONDS)
+        raise AssertionError(f"no ready line, exit {process.returncode}: {Path(log).read_text()}")
+    ready = json.loads(line)
+    names = ("url", "user", "analytics", "gateway", "redirect")
+    return Running(process, *(ready[name] for name in names), ready=ready, log=Path(log))
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, **settings: object) -> Iterator[Running]:
+    """Start a server; stop it in the end, and see that it left with status 0."""
+    server = start(data_dir, **settings)
+    assert server.process.stdout is not None
+    with server.process.stdout:
+        try:
+            yield server
+        except BaseException:
+            sys.stderr.write(server.log.read_text()[-5000:])
+            server.process.kill()
+            server.process.wait(STOP_SECONDS)
+            raise
+        if server.process.poll() is None:
+            assert server.stop() == 0, server.log.read_text()[-5000:]
