@@ -1,0 +1,177 @@
+"""The use cases of accounts: register, log in, look at and change one's profile, and the administrator's views."""
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+
+from shortener import errors
+from shortener.accounts.model import (
+    Account,
+    Credentials,
+    NewAccount,
+    check_account_id,
+    parse_account_id,
+    parse_email,
+    parse_name,
+    parse_page,
+    parse_password,
+    parse_username,
+)
+from shortener.accounts.ports import AccountStore, Claims, IssuedToken, Passwords, Tokens
+from shortener.clock import Clock
+from shortener.tx import Transactions, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """An account and a new token for it."""
+
+    account: Account
+    token: IssuedToken
+
+
+class AccountService:
+    """Everything that can be done with accounts. Any method may raise `errors.Unavailable` or `errors.Exhausted`."""
+
+    def __init__(
+        self, store: AccountStore, transactions: Transactions, *, passwords: Passwords, tokens: Tokens, clock: Clock
+    ) -> None:
+        self._store = store
+        self._transactions = transactions
+        self._passwords = passwords
+        self._tokens = tokens
+        self._clock = clock
+
+    async def register(self, email: str, password: str, name: str) -> SignedIn:
+        """Make an account without a username, and a token for it.
+
+        Raises `errors.Invalid`, and `errors.Conflict` naming `email` when it is registered already.
+        """
+        email, password, name = parse_email(email), parse_password(password), parse_name(name)
+        account = await self._create(email, "", name, password)
+        return SignedIn(account, self._tokens.issue(account))
+
+    async def login(self, email: str, password: str) -> SignedIn:
+        """Check email and password, and make a token.
+
+        Raises `errors.Invalid` when either is missing, else `errors.Unauthenticated` with one message for all
+        causes. Whether the account exists shows neither in the answer nor in the time it takes.
+        """
+        if not email:
+            raise errors.Invalid("email is required", field="email")
+        if not password:
+            raise errors.Invalid("password is required", field="password")
+        try:
+            email, password = parse_email(email), parse_password(password)
+        except errors.Invalid:
+            # No account can have these. It takes as long all the same, so that nobody has to wonder why it does not.
+            credentials, password = None, ""
+        else:
+            credentials = await self._store.find_credentials(email)
+        matches = await self._passwords.verify(credentials.password_hash if credentials else None, password)
+        if credentials is None or not matches:
+            raise errors.Unauthenticated("invalid email or password")
+        await self._renew_hash(credentials, password)
+        return SignedIn(credentials.account, self._tokens.issue(credentials.account))
+
+    def verify_token(self, token: str) -> Claims:
+        """Return what a token says. Reads no store: a token outlives changes to its account.
+
+        Raises `errors.Invalid` when it is missing and `errors.Unauthenticated` when it is not valid (any more).
+        """
+        claims = self.validate(token)
+        if claims is None:
+            raise errors.Unauthenticated("invalid or expired token")
+        return claims
+
+    def validate(self, token: str) -> Claims | None:
+        """Return what a token says, None when it is not valid (any more). Raises `errors.Invalid` when missing."""
+        if not token:
+            raise errors.Invalid("token is required", field="token")
+        return self._tokens.read(token)
+
+    async def profile(self, token: str) -> Account:
+        """Return the account a token belongs to.
+
+        Raises `errors.Invalid` when it is missing, `errors.Unauthenticated` when it is not valid or its account is
+        gone.
+        """
+        return await self.profile_of(self.verify_token(token).user_id)
+
+    async def profile_of(self, user_id: str) -> Account:
+        """Return the account of an authenticated caller. Raises `errors.Unauthenticated` when it is gone."""
+        return _existing(await self._store.find(parse_account_id(user_id)))
+
+    async def update_profile(self, token: str, *, name: str, email: str) -> Account:
+        """Change name and email of the account a token belongs to; an empty value leaves the field as it is.
+
+        When nothing changes the account stays as it is, its `updated_at` too. Raises `errors.Invalid`,
+        `errors.Unauthenticated`, and `errors.Conflict` naming `email` when another account has it.
+        """
+        return await self.update_profile_of(self.verify_token(token).user_id, name=name, email=email)
+
+    async def update_profile_of(self, user_id: str, *, name: str, email: str) -> Account:
+        """Do what `update_profile` does, for an authenticated caller."""
+        account_id = parse_account_id(user_id)
+        name = parse_name(name) if name else ""
+        email = parse_email(email) if email else ""
+        if not name and not email:
+            return await self.profile_of(user_id)
+        now = self._clock()
+
+        def change(tx: Tx) -> Account:
+            account = _existing(self._store.get(tx, account_id))
+            changed = dataclasses.replace(account, name=name or account.name, email=email or account.email)
+            if changed == account:
+                return account
+            changed = dataclasses.replace(changed, updated_at=now)
+            self._store.update(tx, changed)
+            return changed
+
+        return await self._transactions(change)
+
+    async def create_user(self, email: str, username: str, password: str) -> Account:
+        """Make an account with a username, which is its name as well.
+
+        Raises `errors.Invalid`, and `errors.Conflict` naming `email` or `username` when it is taken.
+        """
+        email, username, password = parse_email(email), parse_username(username), parse_password(password)
+        return await self._create(email, username, username, password)
+
+    async def get_user(self, account_id: int) -> Account:
+        """Return an account. Raises `errors.Invalid` for 0 and less, `errors.NotFound` when there is none."""
+        check_account_id(account_id)
+        account = await self._store.find(account_id)
+        if account is None:
+            raise errors.NotFound("user not found")
+        return account
+
+    async def page(self, limit: int, offset: int) -> tuple[list[Account], int]:
+        """Return one page of all accounts, newest first, and how many there are in all.
+
+        `limit` 0 means 20, more than 1,000 is served as 1,000. Raises `errors.Invalid` for negative values.
+        """
+        return await self._store.page(*parse_page(limit, offset))
+
+    async def _create(self, email: str, username: str, name: str, password: str) -> Account:
+        # The slow hash comes first; whether email and username are free is decided by the transaction alone.
+        password_hash = await self._passwords.hash(password)
+        account = NewAccount(email, username, name, password_hash, created_at=self._clock())
+        return await self._transactions(lambda tx: self._store.add(tx, account))
+
+    async def _renew_hash(self, credentials: Credentials, password: str) -> None:
+        """Hash the password anew when the parameters have changed since; only now is it known."""
+        old = credentials.password_hash
+        if not self._passwords.is_outdated(old):
+            return
+        # The login is right either way; under load the renewal waits for the next one.
+        with contextlib.suppress(errors.Exhausted, errors.Unavailable):
+            new = await self._passwords.hash(password)
+            account_id = credentials.account.id
+            await self._transactions(lambda tx: self._store.replace_hash(tx, account_id, old=old, new=new))
+
+
+def _existing(account: Account | None) -> Account:
+    if account is None:
+        raise errors.Unauthenticated("the account of this token no longer exists")
+    return account
