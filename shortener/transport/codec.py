@@ -1,0 +1,92 @@
+"""A strict and fast protobuf codec for the generated message classes.
+
+Bytes are judged exactly as google.protobuf does, which betterproto's own parser does not, and at twenty times its
+speed. Two differences from google.protobuf, on purpose: unknown fields are checked but not kept (no server answers
+with its request), and so are not written either; NaN has whatever bits it came with.
+"""
+
+import functools
+from typing import Any, TypeVar, cast
+
+import betterproto
+from grpclib import GRPCError
+from grpclib.const import Status
+from grpclib.encoding.base import CodecBase
+
+from shortener.transport.codecgen import Builder, Compiled, compile_class
+
+M = TypeVar("M", bound=betterproto.Message)
+
+MALFORMED = "malformed request"
+
+
+@functools.cache
+def _compiled(cls: type[betterproto.Message]) -> Compiled:
+    return compile_class(cls, _compiled)
+
+
+def encode(message: betterproto.Message) -> bytes:
+    """Return the wire format of `message`, byte for byte as google.protobuf writes it.
+
+    Raises ValueError for an integer out of its field's range and for text that has no UTF-8 form, TypeError or
+    AttributeError for a value of the wrong type: those are faults of the caller's code.
+    """
+    return _compiled(type(message)).encode(message)
+
+
+def decode(cls: type[M], data: bytes) -> M:
+    """Return the message of class `cls` in `data`, in time linear in its size.
+
+    Raises GRPCError INVALID_ARGUMENT for truncated or malformed bytes, bad UTF-8 and nesting beyond 100 levels. A
+    known field with another wire type counts as unknown. In the message every field has a value of its own type.
+    """
+    try:
+        return cast("M", _compiled(cls).decode(data, 0, len(data), 0, None))
+    except (IndexError, ValueError):  # truncated, or malformed, or bad UTF-8
+        raise GRPCError(Status.INVALID_ARGUMENT, MALFORMED) from None
+
+
+def build(cls: type[M], **fields: Any) -> M:
+    """Return a new message of class `cls`, twenty times as fast as its constructor.
+
+    Unlike with the constructor, values are not checked here but when the message is encoded. A message built without
+    any field still counts as set when it is put into another, as in google.protobuf.
+    """
+    return cast("M", _compiled(cls).build(**fields))
+
+
+def builder(cls: type[betterproto.Message]) -> Builder:
+    """Return the function behind `build` for one class; it takes the fields as keywords."""
+    return _compiled(cls).build
+
+
+class StrictCodec(CodecBase):
+    """The codec as grpclib's `Server` and `Channel` take it.
+
+    Give them `ProtoStatusDetailsCodec()` too: beside a codec of one's own grpclib would drop error details silently.
+    """
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        """Encode a generated message, or a google.protobuf one (health and reflection bring their own)."""
+        if not isinstance(message, message_type):
+            raise TypeError(f"expected a {message_type.__name__}, not a {type(message).__name__}")
+        if isinstance(message, betterproto.Message):
+            return encode(message)
+        return cast("bytes", message.SerializeToString())
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        """Decode into either kind of class; raises GRPCError INVALID_ARGUMENT for malformed bytes."""
+        if issubclass(message_type, betterproto.Message):
+            return decode(message_type, data)
+        return _decode_google(data, message_type)
+
+
+def _decode_google(data: bytes, message_type: Any) -> Any:
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - only health and reflection need google.protobuf
+
+    try:
+        return message_type.FromString(data)
+    except DecodeError:
+        raise GRPCError(Status.INVALID_ARGUMENT, MALFORMED) from None
