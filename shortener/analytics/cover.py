@@ -1,29 +1,31 @@
 """How a range is put together from roll-ups: whole months, days and hours, and ragged edges that only events know.
 
-Pure; the spans are those of the tables (`h`, `d`, `m`), in UTC.
+Pure; the periods are those of `rollup`, in UTC.
 """
 
-import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from shortener.analytics.model import Span
+from shortener.analytics.rollup import period_start
 from shortener.analytics.stats import DAY, HOUR, TimeRange
 
-EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
+MONTHS_DOWN = (Span.MONTH, Span.DAY, Span.HOUR)
+DAYS_DOWN = (Span.DAY, Span.HOUR)
 
-MONTHS_DOWN = ("m", "d", "h")
-DAYS_DOWN = ("d", "h")
+# A time in the next period, seen from the start of one: months have at most 31 days.
+_BEYOND = {Span.HOUR: HOUR, Span.DAY: DAY, Span.MONTH: 31 * DAY}
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Whole periods as (span, start), and at most two edges shorter than an hour. Nothing overlaps."""
+    """Whole periods as (span, start), and at most two edges shorter than the shortest span. Nothing overlaps."""
 
-    periods: list[tuple[str, int]]
+    periods: list[tuple[Span, int]]
     edges: list[TimeRange]
 
 
-def cover(within: TimeRange, spans: Sequence[str]) -> Cover:
+def cover(within: TimeRange, spans: Sequence[Span]) -> Cover:
     """Return the fewest periods of these spans (longest first) that fill the range, and what is left of it.
 
     The range must lie between the years 1970 and 9999.
@@ -33,7 +35,7 @@ def cover(within: TimeRange, spans: Sequence[str]) -> Cover:
     if not spans:
         return Cover([], [within])
     span, finer = spans[0], spans[1:]
-    first, end = _next_start(span, within.start - 1), _start(span, within.end)
+    first, end = _ceil(span, within.start), period_start(span, within.end)
     if first >= end:
         return cover(within, finer)
     before = cover(TimeRange(within.start, first), finer)
@@ -42,33 +44,23 @@ def cover(within: TimeRange, spans: Sequence[str]) -> Cover:
     return Cover(before.periods + whole + after.periods, before.edges + after.edges)
 
 
-def month_start(time: int) -> int:
-    """Return when the month that holds `time` began."""
-    return (_date(time).replace(day=1).toordinal() - EPOCH_DAY) * DAY
+def months_around(within: TimeRange) -> TimeRange:
+    """Return the whole months that hold the range, which must not be empty."""
+    last = period_start(Span.MONTH, within.end - 1)
+    return TimeRange(period_start(Span.MONTH, within.start), next_start(Span.MONTH, last))
 
 
-def next_month(time: int) -> int:
-    """Return when the month after the one that holds `time` begins."""
-    return month_start(month_start(time) + 31 * DAY)
+def next_start(span: Span, start: int) -> int:
+    """Return when the period after the one that starts at `start` begins."""
+    return period_start(span, start + _BEYOND[span])
 
 
-def _date(time: int) -> datetime.date:
-    return datetime.date.fromordinal(EPOCH_DAY + time // DAY)
+def _ceil(span: Span, time: int) -> int:
+    start = period_start(span, time)
+    return start if start == time else next_start(span, start)
 
 
-def _start(span: str, time: int) -> int:
-    if span == "m":
-        return month_start(time)
-    return time - time % (DAY if span == "d" else HOUR)
-
-
-def _next_start(span: str, time: int) -> int:
-    if span == "m":
-        return next_month(time)
-    return _start(span, time) + (DAY if span == "d" else HOUR)
-
-
-def _starts(span: str, first: int, end: int) -> Iterator[int]:
+def _starts(span: Span, first: int, end: int) -> Iterator[int]:
     while first < end:
         yield first
-        first = _next_start(span, first)
+        first = next_start(span, first)

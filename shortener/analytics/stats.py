@@ -150,13 +150,13 @@ class TimePoint(NamedTuple):
 class Tally:
     """The clicks of a range as a reader counts them: by device, by country code and by referrer.
 
-    `devices` has every click once. `referrers` come biggest first, then by name.
+    `devices` has every click once. `referrers` is complete, biggest first, then by name.
     """
 
     unique_visitors: int
     devices: DeviceCounts
     countries: Mapping[str, int]
-    referrers: Sequence[tuple[str, int]]
+    referrers: Sequence[ReferrerCount]
 
     @property
     def clicks(self) -> int:
@@ -187,8 +187,8 @@ class Stats:
     short_code: str
     total_clicks: int
     unique_visitors: int
-    countries: list[CountryCount]
-    referrers: list[ReferrerCount]
+    countries: Sequence[CountryCount]
+    referrers: Sequence[ReferrerCount]
     devices: DeviceCounts
 
 
@@ -196,8 +196,8 @@ class Stats:
 class GeoStats:
     """The countries and cities with most clicks over all time. Clicks without a city are in no city's count."""
 
-    countries: list[CountryCount]
-    cities: list[CityCount]
+    countries: Sequence[CountryCount]
+    cities: Sequence[CityCount]
 
 
 def percentage(clicks: int, total: int) -> float:

@@ -1,0 +1,148 @@
+"""The use cases of analytics: record a click, and answer statistics."""
+
+from collections.abc import Callable, Mapping
+
+from shortener import errors
+from shortener.analytics.model import Click
+from shortener.analytics.ports import ClickStore, DescribeClick, StatsReader
+from shortener.analytics.stats import (
+    DAY,
+    FOREVER,
+    POINTS_MAX,
+    CityCount,
+    CountryCount,
+    GeoStats,
+    Granularity,
+    Stats,
+    TimePoint,
+    TimeRange,
+    fill,
+    parse_granularity,
+    parse_places_limit,
+    parse_range,
+    percentage,
+    rank_countries,
+)
+from shortener.clock import Clock
+from shortener.links import Link, LinkService
+from shortener.tx import Transactions, Tx
+
+AHEAD_MAX_SECONDS = DAY
+"""How far in the future a click may be: clocks differ."""
+
+
+class AnalyticsService:
+    """Clicks in, statistics out. Raw values come in; counts or `errors` go out.
+
+    Statistics are of links that exist, expired ones too; where an `owner_id` is given, of that owner's links alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        links: LinkService,
+        clicks: ClickStore,
+        reader: StatsReader,
+        transactions: Transactions,
+        clock: Clock,
+        describe: DescribeClick,
+        country_name: Callable[[str], str],
+    ) -> None:
+        self._links = links
+        self._clicks = clicks
+        self._reader = reader
+        self._transactions = transactions
+        self._clock = clock
+        self._describe = describe
+        self._country_name = country_name
+
+    async def record(self, short_code: str, *, address: str, user_agent: str, referrer: str, at: int) -> int:
+        """Record one click and return its id, once it is durable and every later read sees it.
+
+        `at` 0 means now; the past is accepted and counts in its own period. An empty `address` is a click without a
+        visitor. Raises `errors.Invalid` (`timestamp`, `ip_address`), `errors.NotFound` if unknown or deleted.
+        """
+        at = _parse_click_time(at, self._clock())
+        link = await self._links.get(short_code)
+        click = await self._describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
+        return await self._transactions(lambda tx: self._append(tx, click))
+
+    async def stats(self, short_code: str, start: int, end: int, *, owner_id: str | None = None) -> Stats:
+        """Return everything about the clicks in [start, end); 0 is unbounded on that side.
+
+        Raises `errors.Invalid` (`start_time`, `end_time`), `errors.NotFound`.
+        """
+        within = parse_range(start, end)
+        link = await self._links.get(short_code, owner_id=owner_id)
+        tally = await self._reader.tally(link.id, within)
+        total = tally.clicks
+        return Stats(
+            short_code=link.short_code,
+            total_clicks=total,
+            unique_visitors=tally.unique_visitors,
+            countries=self._ranked(tally.countries, total),
+            referrers=tally.referrers,
+            devices=tally.devices,
+        )
+
+    async def time_series(
+        self, short_code: str, start: int, end: int, granularity: str, *, owner_id: str | None = None
+    ) -> list[TimePoint]:
+        """Return one point for each hour, day or week that [start, end) touches, oldest first.
+
+        A side that is 0 is unbounded: the series then runs from the link's creation or its first click, whichever is
+        earlier, or up to the end of the period that holds now. The first and the last point count only what lies in
+        the range. Raises `errors.Invalid` (also for more than 10,000 points), `errors.NotFound`.
+        """
+        asked, step = parse_range(start, end), parse_granularity(granularity)
+        link = await self._links.get(short_code, owner_id=owner_id)
+        within = await self._bounded(link, asked, step)
+        if within.points(step) > POINTS_MAX:
+            raise errors.Invalid(
+                f"the range has more than {POINTS_MAX} points of one {step.value}", field="granularity"
+            )
+        if within.is_empty:
+            return []
+        return fill(await self._reader.series(link.id, within, step), within, step)
+
+    async def geo_stats(self, short_code: str, limit: int, *, owner_id: str | None = None) -> GeoStats:
+        """Return the `limit` countries and the `limit` cities with most clicks over all time; 0 means 10.
+
+        Raises `errors.Invalid` (`limit`), `errors.NotFound`.
+        """
+        limit = parse_places_limit(limit)
+        link = await self._links.get(short_code, owner_id=owner_id)
+        places = await self._reader.places(link.id, cities_max=limit)
+        total = sum(places.countries.values())
+        return GeoStats(
+            countries=self._ranked(places.countries, total)[:limit],
+            cities=[CityCount(*city, percentage(city.clicks, total)) for city in places.cities],
+        )
+
+    def _append(self, tx: Tx, click: Click) -> int:
+        """Record the click, its roll-ups and its link's counter: all or nothing."""
+        (click_id,) = self._clicks.append(tx, [click])
+        if self._clicks.is_counted(click):
+            self._links.add_clicks(tx, {click.ref: 1})
+        return click_id
+
+    async def _bounded(self, link: Link, within: TimeRange, step: Granularity) -> TimeRange:
+        """Return the range with the sides it leaves open decided."""
+        start, end = within.start, within.end
+        if not start:
+            first = await self._reader.first_hour(link.id)
+            start = link.created_at if first is None else min(link.created_at, first)
+        if end == FOREVER:
+            end = step.floor(self._clock()) + step.seconds
+        return TimeRange(step.floor(start) if not within.start else start, end)
+
+    def _ranked(self, counts: Mapping[str, int], total: int) -> list[CountryCount]:
+        return rank_countries(counts, {code: self._country_name(code) for code in counts}, total)
+
+
+def _parse_click_time(at: int, now: int) -> int:
+    if at < 0:
+        raise errors.Invalid("timestamp must not be negative", field="timestamp")
+    if at > now + AHEAD_MAX_SECONDS:
+        raise errors.Invalid("timestamp must not be more than a day ahead", field="timestamp")
+    return at or now
