@@ -1,0 +1,1 @@
+"""Where links and analytics meet a browser: the redirect server."""

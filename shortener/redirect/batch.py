@@ -1,0 +1,56 @@
+"""Sends the answers of one turn of the event loop together, once their clicks are recorded."""
+
+import asyncio
+
+from shortener.clock import Clock
+from shortener.redirect.answer import RedirectAnswer
+from shortener.redirect.counting import Counting
+from shortener.redirect.settings import Traffic
+
+
+class AnswerBatch:
+    """Holds redirect answers back until the clicks of all of them have reached the kernel in one write.
+
+    All connections that became readable in one turn of the loop are served before `flush` runs, at the start of the
+    next turn; so the clicks of a turn share one system call, and no answer waits for anything else.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        answer: RedirectAnswer,
+        counting: Counting,
+        clock: Clock,
+        traffic: Traffic,
+    ) -> None:
+        self._loop = loop
+        self._answer = answer
+        self._counting = counting
+        self._clock = clock
+        self._traffic = traffic
+        self._pending: list[tuple[asyncio.Transport, str]] = []
+
+    def add(self, transport: asyncio.Transport, destination: str) -> None:
+        """Answer with a redirect to `destination`, soon. Answers of one connection keep their order."""
+        if not self._pending:
+            self._loop.call_soon(self.flush)
+        self._pending.append((transport, destination))
+
+    def flush(self) -> None:
+        """Record the clicks and send the answers now."""
+        pending = self._pending
+        if not pending:
+            return
+        self._pending = []
+        self._counting.flush()
+        now = self._clock()
+        closing = self._traffic.draining
+        encode = self._answer.encode
+        self._traffic.fast += len(pending)
+        for transport, destination in pending:
+            if transport.is_closing():
+                continue  # the client has gone; its click stays, as it does when an answer is lost on the way
+            transport.write(encode(destination, now, closing=closing))
+            if closing:
+                transport.close()

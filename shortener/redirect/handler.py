@@ -1,0 +1,148 @@
+"""GET and HEAD of a short code over aiohttp, and the few other things a browser asks for."""
+
+import asyncio
+import logging
+
+from aiohttp import web
+
+from shortener import errors
+from shortener.clock import Clock
+from shortener.ids import NewId
+from shortener.redirect import pages
+from shortener.redirect.accept import prefers_problem
+from shortener.redirect.addresses import ClientAddresses
+from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
+from shortener.redirect.counting import Counting
+from shortener.redirect.head import CODE_SIZE_MAX
+from shortener.redirect.icon import favicon
+from shortener.redirect.ports import Resolve
+from shortener.redirect.settings import Traffic
+from shortener.transport.statuses import http_status
+
+log = logging.getLogger(__name__)
+
+CODE_SIZE_MIN = 3
+_CODE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+_FIXED: dict[str, tuple[str, bytes, int]] = {
+    "/": (pages.HTML_TYPE, pages.HOME, 300),
+    "/robots.txt": ("text/plain; charset=utf-8", pages.ROBOTS, 86_400),
+    "/favicon.ico": ("image/x-icon", favicon(), 86_400),
+}
+"""Path to media type, content and the seconds it may be kept."""
+
+
+class RedirectHandler:
+    """Answers every request that is not the lane's. Never raises but when cancelled."""
+
+    def __init__(
+        self,
+        *,
+        resolve: Resolve,
+        counting: Counting,
+        answer: RedirectAnswer,
+        addresses: ClientAddresses,
+        traffic: Traffic,
+        clock: Clock,
+        new_id: NewId,
+        timeout_seconds: float,
+    ) -> None:
+        self._resolve = resolve
+        self._counting = counting
+        self._answer = answer
+        self._addresses = addresses
+        self._traffic = traffic
+        self._clock = clock
+        self._new_id = new_id
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        try:
+            response = await self._respond(request)
+        except errors.Failure as failure:
+            response = self._failed(request, failure)
+        except TimeoutError:
+            response = self._error(request, 504)
+        except Exception:  # the text of an unexpected exception must not leave the process
+            request_id = self._new_id()
+            log.exception("redirect failed", extra={"request_id": request_id})
+            response = self._error(request, 500, request_id=request_id)
+        if self._traffic.draining:
+            response.force_close()
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            return self._error(request, 405, {"Allow": "GET, HEAD"})
+        path = request.rel_url.raw_path
+        fixed = _FIXED.get(path)
+        if fixed is not None:
+            return _fixed(*fixed)
+        short_code = path[1:]
+        if not CODE_SIZE_MIN <= len(short_code) <= CODE_SIZE_MAX or not _CODE_CHARACTERS.issuperset(short_code):
+            return self._error(request, 404)
+        return await self._redirect(request, short_code)
+
+    async def _redirect(self, request: web.BaseRequest, short_code: str) -> web.Response:
+        async with asyncio.timeout(self._timeout_seconds):
+            link = await self._resolve(short_code)
+        now = self._clock()
+        if not link.is_live(now):
+            raise errors.Gone("no longer available")
+        if not can_be_sent(link.destination):
+            raise ValueError("a stored destination is not plain ASCII")
+        if request.method == "GET":
+            headers = request.headers
+            forwarded = tuple(headers.getall("X-Forwarded-For", ()))
+            address = self._addresses.client(request.remote or "", forwarded)
+            self._counting.offer(link, address, headers.get("User-Agent", ""), headers.get("Referer", ""))
+            self._counting.flush()
+        self._traffic.slow += 1
+        answer = self._answer
+        return web.Response(status=answer.status, reason=answer.reason, headers=answer.headers(link.destination, now))
+
+    def _failed(self, request: web.BaseRequest, failure: errors.Failure) -> web.Response:
+        status = http_status(failure)
+        if status == 400:
+            status = 404  # a code that cannot be is a code that is not
+        headers = {}
+        if isinstance(failure, errors.Exhausted):
+            headers["Retry-After"] = str(failure.retry_after_seconds)
+        elif isinstance(failure, errors.Unavailable):
+            headers["Retry-After"] = "1"
+            log.warning("redirect unavailable", extra={"reason": failure.message})
+        return self._error(request, status, headers)
+
+    def _error(
+        self, request: web.BaseRequest, status: int, headers: dict[str, str] | None = None, *, request_id: str = ""
+    ) -> web.Response:
+        traffic = self._traffic
+        if status == 404:
+            traffic.not_found += 1
+        elif status == 410:
+            traffic.gone += 1
+        elif status != 405:
+            traffic.failed += 1
+        return error_response(status, headers, request_id=request_id, accept=request.headers.get("Accept", ""))
+
+
+def error_response(
+    status: int, headers: dict[str, str] | None = None, *, request_id: str = "", accept: str = ""
+) -> web.Response:
+    """Return the answer of an error status, as a page, or as problem details when `accept` asks for them."""
+    every = {"Cache-Control": CACHE_CONTROL, "Vary": "Accept", "Server": SERVER, **(headers or {})}
+    if prefers_problem(accept):
+        every |= {"Content-Type": pages.PROBLEM_TYPE, "X-Content-Type-Options": "nosniff"}
+        return web.Response(status=status, body=pages.problem(status, request_id), headers=every)
+    every |= {"Content-Type": pages.HTML_TYPE, **pages.HTML_HEADERS}
+    return web.Response(status=status, body=pages.error_page(status, request_id), headers=every)
+
+
+def _fixed(media_type: str, content: bytes, max_age_seconds: int) -> web.Response:
+    headers = {"Cache-Control": f"public, max-age={max_age_seconds}", "Server": SERVER, "Content-Type": media_type}
+    if media_type == pages.HTML_TYPE:
+        headers |= pages.HTML_HEADERS
+    else:
+        headers["X-Content-Type-Options"] = "nosniff"
+    return web.Response(body=content, headers=headers)

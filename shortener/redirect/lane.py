@@ -1,0 +1,259 @@
+"""The fast lane: the plain GET of a cached live link is parsed, counted and answered in one step.
+
+Everything else goes to aiohttp on the same connection, its bytes untouched. The lane takes the connection back when
+aiohttp has answered all it was given, and it is known where the next request begins.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import cast
+
+from shortener.clock import Clock
+from shortener.redirect.addresses import ClientAddresses
+from shortener.redirect.answer import can_be_sent
+from shortener.redirect.batch import AnswerBatch
+from shortener.redirect.counting import Counting
+from shortener.redirect.fallback import FallbackConnection, FallbackServer
+from shortener.redirect.head import (
+    BLANK_LINE,
+    Fields,
+    is_plain_line,
+    may_become_plain,
+    read_fields,
+    short_code_in,
+)
+from shortener.redirect.memo import Memo
+from shortener.redirect.ports import Peek
+from shortener.redirect.settings import RedirectSettings, Traffic
+
+REMEMBERED_SIZE_MAX = 2048
+"""Longer heads are read anew each time, so that the memo stays small."""
+
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nServer: shortener\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+
+@dataclass(slots=True)
+class LaneShared:
+    """What all connections of one server share. `tick` is the loop's time, renewed by the server now and then."""
+
+    settings: RedirectSettings
+    peek: Peek
+    clock: Clock
+    addresses: ClientAddresses
+    counting: Counting
+    batch: AnswerBatch
+    fallback: FallbackServer
+    traffic: Traffic
+    tick: float
+    heads: Memo[bytes, Fields]
+    connections: "set[Lane]" = field(default_factory=set)
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Lane(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_away",
+        "_fallback",
+        "_handed",
+        "_partial",
+        "_peer",
+        "_shared",
+        "_since",
+        "_sticky",
+        "_transport",
+        "_trusted",
+        "_waiting_for_head",
+        "_write_paused",
+    )
+
+    def __init__(self, shared: LaneShared) -> None:
+        self._shared = shared
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._trusted = False
+        self._away = False  # the next bytes are not the start of a request that the lane may answer
+        self._partial = b""  # the start of a head, waiting for its end
+        self._fallback: FallbackConnection | None = None
+        self._handed = 0  # requests given to aiohttp
+        self._sticky = False  # aiohttp keeps the connection: nobody else knows where its next request begins
+        self._since = shared.tick  # when the connection was last seen to do something
+        self._waiting_for_head = False  # `_since` is when the unfinished head began
+        self._write_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or refuse it when there are too many."""
+        self._transport = cast(asyncio.Transport, transport)
+        shared = self._shared
+        if len(shared.connections) >= shared.settings.connections_max:
+            shared.traffic.refused_connections += 1
+            self._away = self._sticky = True
+            self._transport.write(_TOO_MANY)
+            self._transport.close()
+            return
+        shared.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._trusted = shared.addresses.is_proxy(self._peer)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer, hand over, or wait for more."""
+        if self._away:
+            self._received_away(data)
+            return
+        shared = self._shared
+        self._since = shared.tick
+        line, _, block = data.partition(b"\r\n")
+        fields = shared.heads.get(block)
+        if fields is None or not self._answer(short_code_in(line), fields):
+            self._consider(data, line, block)
+
+    def _answer(self, short_code: str, fields: Fields) -> bool:
+        """Redirect if the code names a live link that is at hand; False otherwise."""
+        shared = self._shared
+        link = shared.peek(short_code) if short_code else None
+        if link is None or link.short_code != short_code or not link.is_live(shared.clock()):
+            return False
+        destination = link.destination
+        if not can_be_sent(destination):
+            return False
+        address = shared.addresses.client(self._peer, fields.forwarded) if self._trusted else self._peer
+        shared.counting.offer(link, address, fields.user_agent, fields.referrer)
+        shared.batch.add(self._transport, destination)
+        return True
+
+    def _consider(self, data: bytes, line: bytes, block: bytes) -> None:
+        """Decide about bytes that start where a request starts and are not a remembered head."""
+        end = data.find(BLANK_LINE)
+        if end < 0:
+            self._wait_or_hand_over(data)
+            return
+        whole = end + len(BLANK_LINE) == len(data) <= self._shared.settings.head_size_max and is_plain_line(line)
+        fields = read_fields(block) if whole else None
+        if fields is None:
+            self._hand_over(data, sticky=True)
+            return
+        if len(block) <= REMEMBERED_SIZE_MAX:
+            self._shared.heads.put(block, fields)
+        if not self._answer(short_code_in(line), fields):
+            self._hand_over(data, sticky=False)
+
+    def _wait_or_hand_over(self, start: bytes) -> None:
+        if len(start) > self._shared.settings.head_size_max or not may_become_plain(start):
+            self._hand_over(start, sticky=True)
+            return
+        if not self._partial:
+            self._waiting_for_head = True
+        self._partial = start
+        self._away = True
+
+    def _received_away(self, data: bytes) -> None:
+        if self._partial:
+            whole = self._partial + data
+            self._partial = b""
+            self._away = False
+            line, _, block = whole.partition(b"\r\n")
+            self._consider(whole, line, block)
+            if not self._away:
+                self._waiting_for_head = False
+                self._since = self._shared.tick
+        elif self._fallback is not None:
+            self._hand_over(data, sticky=True)
+
+    def _hand_over(self, data: bytes, *, sticky: bool) -> None:
+        """Let aiohttp have the bytes. Unless `sticky` they are one whole request, and nothing else.
+
+        Answers that the batch still holds leave first: aiohttp never answers within `data_received`, and the loop runs
+        what was scheduled in order.
+        """
+        shared = self._shared
+        shared.traffic.handed_over += 1
+        self._away = True
+        self._sticky = self._sticky or sticky
+        self._handed += 1
+        fallback = self._fallback
+        if fallback is None:
+            fallback = self._fallback = FallbackConnection(shared.fallback, shared.settings, self._answered)
+            fallback.connection_made(self._transport)
+            if self._write_paused:
+                fallback.pause_writing()
+        if not self._waiting_for_head and fallback.begun == fallback.answered:
+            self._waiting_for_head = True
+            self._since = shared.tick
+        fallback.data_received(data)
+
+    def _answered(self, *, keep_alive: bool) -> None:
+        self._since = self._shared.tick
+        self._waiting_for_head = False
+        fallback = self._fallback
+        if keep_alive and not self._sticky and fallback is not None and fallback.answered == self._handed:
+            self._away = False
+
+    def eof_received(self) -> None:
+        """Answer what was asked, then let the connection close."""
+        self._shared.batch.flush()
+        if self._fallback is not None:
+            self._fallback.eof_received()
+
+    def pause_writing(self) -> None:
+        """Read no more from a client that does not read."""
+        self._write_paused = True
+        self._since = self._shared.tick
+        if self._fallback is not None:
+            self._fallback.pause_writing()
+        if not self._away:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on reading."""
+        self._write_paused = False
+        self._since = self._shared.tick
+        if self._fallback is not None:
+            self._fallback.resume_writing()
+        if not self._away:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        shared = self._shared
+        self._away = self._sticky = True
+        shared.connections.discard(self)
+        if not shared.connections:
+            shared.empty.set()
+        if self._fallback is not None:
+            self._fallback.connection_lost(exc)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered or has begun to arrive."""
+        fallback = self._fallback
+        busy = fallback is not None and fallback.begun != fallback.answered
+        return not (busy or self._waiting_for_head or self._write_paused)
+
+    def close_if_overdue(self) -> None:
+        """Close the connection if the client has kept it waiting for too long."""
+        shared = self._shared
+        fallback = self._fallback
+        if self._write_paused:
+            limit = shared.settings.head_timeout_seconds
+        elif fallback is not None and fallback.begun != fallback.answered:
+            return  # the handler has a limit of its own
+        elif self._waiting_for_head:
+            limit = shared.settings.head_timeout_seconds
+        else:
+            limit = shared.settings.keepalive_seconds
+        if shared.tick - self._since > limit:
+            shared.traffic.timed_out_connections += 1
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close once what was written has left."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._transport.abort()

@@ -1,0 +1,125 @@
+"""The pages a visitor may see instead of a redirect. They repeat nothing of the request."""
+
+import base64
+import hashlib
+import json
+from html import escape
+
+from shortener.errors import Code
+from shortener.transport import statuses
+
+HTML_TYPE = "text/html; charset=utf-8"
+PROBLEM_TYPE = "application/problem+json"
+
+_STYLE = (
+    ":root{color-scheme:light dark;--ink:#1d2430;--soft:#56606f;--paper:#fbfaf8;--line:#1e5ac8}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e8eaee;--soft:#a3adbb;--paper:#14171c;--line:#7aa7ff}}"
+    "*{box-sizing:border-box}"
+    "body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--paper);"
+    "color:var(--ink);font:1.0625rem/1.6 system-ui,sans-serif}"
+    "main{max-width:34rem;border-left:.25rem solid var(--line);padding-left:1.25rem}"
+    "h1{margin:0 0 .5rem;font-size:1.6rem;line-height:1.25}"
+    "p{margin:.5rem 0}"
+    ".small{color:var(--soft);font-size:.9rem;overflow-wrap:anywhere}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+HTML_HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex",
+}
+"""Sent with every page: it loads nothing, runs nothing, is framed by nobody and indexed by nobody."""
+
+ROBOTS = (
+    b"# Short links may be followed, so that previews of them work; the pages of this server ask not to be indexed.\n"
+    b"User-agent: *\n"
+    b"Disallow:\n"
+)
+
+
+def page(title: str, *paragraphs: str, small: str = "") -> bytes:
+    """Return one HTML page. All texts are escaped; `small` is set apart below the rest."""
+    body = "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
+    note = f'<p class="small">{escape(small)}</p>' if small else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{escape(title)}</title>\n<link rel="icon" href="/favicon.ico">\n<style>{_STYLE}</style>\n</head>\n'
+        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n{note}</main>\n</body>\n</html>\n"
+    ).encode()
+
+
+HOME = page(
+    "Short links live here",
+    "This server takes people from a short link to the page it stands for.",
+    "Open the whole link you were given: this address, a slash, and a short code.",
+)
+
+_PAGES: dict[int, bytes] = {
+    400: page("Bad request", "The browser or program sent something this server does not understand."),
+    404: page(
+        "This link does not exist",
+        "There is no link of this name here. Short links tell capital and small letters apart, so look at each.",
+        "If someone gave you the link, ask them for it again.",
+    ),
+    405: page("Links can only be opened", "This server answers GET and HEAD requests, nothing else."),
+    410: page(
+        "This link is no longer available",
+        "It has expired, or its owner has removed it. It will not lead anywhere again.",
+    ),
+    429: page("Slow down", "There were too many requests from your address. Please wait a moment, then try again."),
+    503: page("Try again in a moment", "The link could not be looked up just now. Nothing is wrong with the link."),
+    504: page("Try again in a moment", "Looking the link up took too long. Nothing is wrong with the link."),
+}
+
+_DETAILS: dict[int, str] = {
+    400: "malformed request",
+    404: "no such link",
+    405: "only GET and HEAD are allowed",
+    410: "the link has expired or was deleted",
+    429: "too many requests",
+    503: "the link cannot be looked up just now",
+    504: "looking the link up took too long",
+}
+
+_CODES: dict[int, Code] = {
+    400: Code.INVALID,
+    404: Code.NOT_FOUND,
+    410: Code.GONE,
+    429: Code.EXHAUSTED,
+    500: Code.INTERNAL,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE,
+}
+
+
+def error_page(status: int, request_id: str) -> bytes:
+    """Return the page of an error status; the request id is shown where the fault is ours."""
+    known = _PAGES.get(status)
+    if known is not None:
+        return known
+    return page(
+        "Something went wrong",
+        "The fault is on this side, and it has been written down. Please try again later.",
+        small=f"Request {request_id}",
+    )
+
+
+def problem(status: int, request_id: str) -> bytes:
+    """Return the same as problem details (RFC 9457)."""
+    code = _CODES.get(status)
+    members: dict[str, str | int] = {
+        "type": statuses.problem_type(code) if code else "about:blank",
+        "title": statuses.TABLE[code].title if code else "Method not allowed",
+        "status": status,
+        "detail": _DETAILS.get(status, "internal error"),
+    }
+    if status == 500:
+        members["request_id"] = request_id
+    return json.dumps(members).encode()

@@ -1,0 +1,40 @@
+"""What the redirect server needs from the outside."""
+
+from typing import Protocol
+
+from shortener.links.model import Link
+
+
+class Resolve(Protocol):
+    """Finds the live link of a short code, wherever it is kept."""
+
+    async def __call__(self, short_code: str) -> Link:
+        """Return the link.
+
+        Raises `errors.NotFound` for a code that was never in use, `errors.Gone` for an expired or deleted link,
+        `errors.Unavailable` or `errors.Exhausted` when the store cannot answer now.
+        """
+
+
+class Peek(Protocol):
+    """Looks a short code up in memory alone."""
+
+    def __call__(self, short_code: str) -> Link | None:
+        """Return the link if it is at hand, live or not; None says nothing about whether it exists. Never waits."""
+
+
+class Clicks(Protocol):
+    """Takes the clicks that redirects are. Neither method waits for the event loop."""
+
+    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:
+        """Note one click now; False when there is no room for it.
+
+        `address` is the client's IP address, `user_agent` and `referrer` are the request's own texts, uncropped,
+        empty when not sent.
+        """
+
+    def flush(self) -> None:
+        """Put all clicks noted so far where the end of this process cannot lose them. Cheap when there are none.
+
+        Raises `errors.Failure` or `OSError` when that fails.
+        """
