@@ -1,0 +1,93 @@
+"""The data directory: private files, and one process that owns it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shortener.storage.faults import StorageError, reason
+
+_LOCK = "lock"
+_PID_LENGTH_MAX = 20
+
+
+def make_data_dir(path: Path) -> None:
+    """Make sure that `path` is a directory one can write to; a new one is for its owner alone (0700).
+
+    Missing parents are made too, with the usual mode. Raises `StorageError`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
+        path.chmod(0o700)  # whatever the umask took away
+        _sync_directory(path.parent)
+    except FileExistsError:
+        if not path.is_dir():
+            raise StorageError(f"cannot use data directory {path}: it is not a directory") from None
+    except OSError as error:
+        raise StorageError(f"cannot create data directory {path}: {reason(error)}") from error
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise StorageError(f"cannot use data directory {path}: Permission denied")
+
+
+def make_private_file(path: Path) -> None:
+    """Make an empty file for its owner alone (0600) unless there is one. Raises `StorageError`.
+
+    SQLite gives the files beside its database (-wal, -shm) the same mode.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StorageError(f"cannot create {path}: {reason(error)}") from error
+    try:
+        os.fchmod(descriptor, 0o600)  # whatever the umask took away
+        _sync_directory(path.parent)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def lock_data_dir(path: Path) -> Iterator[None]:
+    """Own the data directory, which is made if missing, until the block ends or the process dies.
+
+    Raises `StorageError`, naming the other process when there is one. The lock is a file's, not a process's: a second
+    owner in the same process is refused as well, and a forked child would keep it (start helpers with spawn).
+    """
+    make_data_dir(path)
+    file = path / _LOCK
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StorageError(f"cannot open {file}: {reason(error)}") from error
+    try:
+        _take(path, descriptor)
+        yield
+        os.ftruncate(descriptor, 0)  # Only while it is ours: closing frees it.
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        owner = os.pread(descriptor, _PID_LENGTH_MAX, 0).decode("ascii", "replace").strip()
+        by = f"process {owner}" if owner.isdecimal() else "another process"
+        raise StorageError(f"data directory {path} is in use by {by}") from None
+    except OSError as error:
+        raise StorageError(f"cannot lock data directory {path}: {reason(error)}") from error
+
+
+def _sync_directory(path: Path) -> None:
+    """Make names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
