@@ -1,0 +1,78 @@
+"""url.URLService: messages in and messages out, nothing else."""
+
+from grpclib.const import Handler, Status
+from grpclib.server import Stream
+
+from shortener import errors
+from shortener.gen import url as pb
+from shortener.links import wire
+from shortener.links.service import LinkService
+
+GET_URL = "/url.URLService/GetURL"
+
+
+class UrlRpc(pb.UrlServiceBase):
+    """The service as the RPC servers take it. Raises the domain's errors; `transport/rpc.py` translates them."""
+
+    def __init__(self, links: LinkService) -> None:
+        self._links = links
+
+    async def create_url(self, create_url_request: pb.CreateUrlRequest) -> pb.CreateUrlResponse:
+        """Make a link with a random short code."""
+        request = create_url_request
+        created = await self._links.create(
+            request.long_url, request.user_id, expires_at=request.expires_at, with_qr=not request.omit_qr_code
+        )
+        return wire.create_response(created)
+
+    async def create_custom_url(
+        self, create_custom_url_request: pb.CreateCustomUrlRequest
+    ) -> pb.CreateCustomUrlResponse:
+        """Make a link whose short code the caller chooses."""
+        request = create_custom_url_request
+        created = await self._links.create_custom(
+            request.alias,
+            request.long_url,
+            request.user_id,
+            expires_at=request.expires_at,
+            with_qr=not request.omit_qr_code,
+        )
+        return wire.create_custom_response(created)
+
+    async def get_url(self, get_url_request: pb.GetUrlRequest) -> pb.GetUrlResponse:
+        """Read a link. Raises `errors.NotFound`; over the wire a response of found=false goes before that."""
+        return wire.get_response(self._links, await self._links.get(get_url_request.short_code))
+
+    async def list_ur_ls(self, list_ur_ls_request: pb.ListUrLsRequest) -> pb.ListUrLsResponse:
+        """Page through one user's links, newest first."""
+        request = list_ur_ls_request
+        page = await self._links.page(request.user_id, limit=request.limit, offset=request.offset)
+        return wire.list_response(self._links, page)
+
+    async def delete_url(self, delete_url_request: pb.DeleteUrlRequest) -> pb.DeleteUrlResponse:
+        """Stop a link at once and for good."""
+        await self._links.delete(delete_url_request.short_code)
+        return wire.delete_response()
+
+    async def increment_clicks(self, increment_clicks_request: pb.IncrementClicksRequest) -> pb.IncrementClicksResponse:
+        """Add one to a link's counter."""
+        return wire.increment_response(await self._links.increment_clicks(increment_clicks_request.short_code))
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Return the methods by path; GetURL is not the generated one, because it may answer twice."""
+        mapping = super().__mapping__()
+        mapping[GET_URL] = mapping[GET_URL]._replace(func=self._get_url)
+        return mapping
+
+    async def _get_url(self, stream: "Stream[pb.GetUrlRequest, pb.GetUrlResponse]") -> None:
+        """Answer one GetURL call. The contract promises both for unknown codes: found=false and NOT_FOUND."""
+        request = await stream.recv_message()
+        if request is None:
+            raise errors.Invalid("malformed request")
+        try:
+            response = await self.get_url(request)
+        except errors.NotFound as error:
+            await stream.send_message(wire.not_found_response())
+            await stream.send_trailing_metadata(status=Status.NOT_FOUND, status_message=error.message)
+        else:
+            await stream.send_message(response)
