@@ -64,6 +64,8 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def _values(field: Field, depth: int) -> st.SearchStrategy[Any]:
     one = messages(field.message, depth - 1) if field.message else _VALUES[field.kind]
+    if field.repeated and field.kind in ("float", "double"):
+        one = one.filter(lambda value: not math.isnan(value))  # lists with NaN never compare equal
     return st.lists(one, max_size=4) if field.repeated else one
 
 
