@@ -34,7 +34,8 @@ def load_keys(*, secret: str, secret_file: str, data_dir: Path) -> tuple[bytes, 
     if secret:
         return parse_keys(os.fsencode(secret), "[auth] secret")
     if secret_file:
-        return parse_keys(_read(Path(secret_file), "[auth] secret_file"), f"[auth] secret_file {secret_file}")
+        origin = f"[auth] secret_file {secret_file}"
+        return parse_keys(_read(Path(secret_file), origin), origin)
     path = data_dir / _FILE_NAME
     origin = f"[auth] secret_file is empty, and {path}"
     with _told(origin):
@@ -67,14 +68,13 @@ def parse_keys(text: bytes, origin: str) -> tuple[bytes, ...]:
 
 
 def _read(path: Path, origin: str) -> bytes:
-    # Not blocking, so that a FIFO without a writer is refused instead of waited for.
-    with _told(origin), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with _told(origin), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise SecretError(f"{origin}: {path} is not a regular file")
+            raise SecretError(f"{origin} is not a regular file")
         text = file.read(SECRET_SIZE_MAX + 1)
     if len(text) > SECRET_SIZE_MAX:
-        raise SecretError(f"{origin}: {path} has more than {SECRET_SIZE_MAX} bytes")
+        raise SecretError(f"{origin} has more than {SECRET_SIZE_MAX} bytes")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         # Mounted secrets are often readable by a group on purpose, so this is for the operator to judge.
         _log.warning("the secret file can be read by others than its owner", extra={"path": str(path)})
@@ -85,7 +85,7 @@ def _create(path: Path) -> None:
     """Write a new key beside `path` and put it there whole, or not at all; a file that came first stays."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE), "wb") as file:
+        with open(draft, "xb", opener=_open_private) as file:
             file.write(secrets.token_hex(KEY_LENGTH_MIN).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -102,6 +102,15 @@ def _create(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a FIFO that nobody writes to as well, so that it can be refused."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, _PRIVATE)
 
 
 def _make_private(path: Path, origin: str) -> None:

@@ -1,0 +1,50 @@
+"""A database with the table of accounts, and services on fakes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shortener.accounts.service import AccountService
+from shortener.storage.database import sql
+from shortener.storage.sqlite import SqliteDatabase, open_database
+from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore
+from tests.fakes import FakeClock, FakeTransactions
+
+MIGRATION = Path(__file__).parents[2] / "migrations" / "0002_accounts.sql"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    opening = open_database(
+        tmp_path / "test.db",
+        readers=2,
+        batch_max=100,
+        queue_max=1000,
+        gather_seconds=0,
+        busy_timeout_seconds=1,
+        cache_bytes=1 << 20,
+    )
+    async with opening as opened:
+        await opened.transaction(lambda tx: sql(tx).run(MIGRATION.read_text()))
+        yield opened
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> MemoryAccountStore:
+    return MemoryAccountStore()
+
+
+@pytest.fixture
+def passwords() -> FakePasswords:
+    return FakePasswords()
+
+
+@pytest.fixture
+def service(store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock) -> AccountService:
+    return AccountService(store, FakeTransactions(), passwords=passwords, tokens=FakeTokens(clock), clock=clock)

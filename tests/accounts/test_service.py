@@ -1,0 +1,305 @@
+"""The use cases, on fakes."""
+
+import asyncio
+
+import pytest
+
+from shortener import errors
+from shortener.accounts.model import Account
+from shortener.accounts.ports import Claims, IssuedToken
+from shortener.accounts.service import AccountService, SignedIn
+from tests.accounts.builders import an_account
+from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore
+from tests.fakes import FakeClock, FakeTransactions
+
+EMAIL, PASSWORD, NAME = "user@example.com", "securePassword123", "John Doe"
+WEEK = 604_800
+
+
+def signed_in(account: Account, now: int) -> SignedIn:
+    token = f"token:{account.id}:{account.email}:{now + WEEK}"
+    return SignedIn(account, IssuedToken(token, now + WEEK))
+
+
+async def test_registering_makes_an_account_and_its_token(service: AccountService, clock: FakeClock) -> None:
+    account = an_account(created_at=clock.now, updated_at=clock.now)
+    assert await service.register(EMAIL, PASSWORD, NAME) == signed_in(account, clock.now)
+    assert await service.get_user(1) == account
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "name", "field"),
+    [
+        ("", PASSWORD, NAME, "email"),
+        (EMAIL, "", NAME, "password"),
+        (EMAIL, PASSWORD, "", "name"),
+        ("", "", "", "email"),
+        ("user", PASSWORD, NAME, "email"),
+        (EMAIL, "12345", NAME, "password"),
+        (EMAIL, PASSWORD, "a\nb", "name"),
+    ],
+)
+async def test_registering_names_the_field_at_fault(
+    service: AccountService, passwords: FakePasswords, email: str, password: str, name: str, field: str
+) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await service.register(email, password, name)
+    assert caught.value.field == field
+    assert passwords.hashed == []
+
+
+async def test_an_address_is_registered_once(service: AccountService) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    with pytest.raises(errors.Conflict) as caught:
+        await service.register(EMAIL.upper(), "otherPassword", "Other")
+    assert caught.value.field == "email"
+    with pytest.raises(errors.Conflict):
+        await service.create_user(EMAIL, "grpcuser", PASSWORD)
+
+
+async def test_of_two_registering_at_once_exactly_one_wins(service: AccountService) -> None:
+    results = await asyncio.gather(*(service.register(EMAIL, PASSWORD, NAME) for _ in range(2)), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["Conflict", "SignedIn"]
+
+
+async def test_login_gives_a_token_with_its_end(service: AccountService, clock: FakeClock) -> None:
+    account = (await service.register(EMAIL, PASSWORD, NAME)).account
+    clock.tick(100)
+    assert await service.login("USER@EXAMPLE.COM", PASSWORD) == signed_in(account, clock.now)
+
+
+@pytest.mark.parametrize(("email", "password", "field"), [("", PASSWORD, "email"), (EMAIL, "", "password")])
+async def test_login_needs_both(service: AccountService, email: str, password: str, field: str) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await service.login(email, password)
+    assert (caught.value.field, caught.value.message) == (field, f"{field} is required")
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (EMAIL, "wrongPassword"),
+        (EMAIL, PASSWORD.upper()),
+        (EMAIL, PASSWORD + " "),
+        (EMAIL, "short"),
+        (EMAIL, "a" * 5000),
+        (EMAIL, "password\ud800"),
+        ("unknown@example.com", PASSWORD),
+        ("no address", PASSWORD),
+        ("a" * 5000 + "@example.com", PASSWORD),
+        ("\ud800@example.com", PASSWORD),
+    ],
+)
+async def test_every_failed_login_looks_the_same_and_costs_one_check(
+    service: AccountService, passwords: FakePasswords, email: str, password: str
+) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    with pytest.raises(errors.Unauthenticated) as caught:
+        await service.login(email, password)
+    assert (caught.value.message, caught.value.field) == ("invalid email or password", "")
+    assert (len(passwords.verified), len(passwords.hashed)) == (1, 1)
+
+
+async def test_one_password_is_good_in_each_spelling_of_its_characters(service: AccountService) -> None:
+    await service.register(EMAIL, "gr\u00fc\u00dfgott", NAME)
+    assert (await service.login(EMAIL, "gru\u0308\u00dfgott")).account.id == 1
+
+
+async def test_login_renews_an_outdated_hash(
+    service: AccountService, passwords: FakePasswords, store: MemoryAccountStore
+) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    passwords.version = "2"
+    await service.login(EMAIL, PASSWORD)
+    credentials = await store.find_credentials(EMAIL)
+    assert credentials is not None
+    assert credentials.password_hash == f"2:{PASSWORD[::-1]}"
+    await service.login(EMAIL, PASSWORD)
+    assert passwords.hashed == [PASSWORD, PASSWORD]
+
+
+async def test_login_succeeds_where_the_hash_cannot_be_renewed_now(
+    service: AccountService, passwords: FakePasswords, store: MemoryAccountStore
+) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    passwords.version, passwords.is_exhausted = "2", True
+    assert (await service.login(EMAIL, PASSWORD)).account.id == 1
+    credentials = await store.find_credentials(EMAIL)
+    assert credentials is not None
+    assert credentials.password_hash == f"1:{PASSWORD[::-1]}"
+
+
+async def test_a_failed_login_renews_nothing(service: AccountService, passwords: FakePasswords) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    passwords.version = "2"
+    with pytest.raises(errors.Unauthenticated):
+        await service.login(EMAIL, "wrongPassword")
+    assert passwords.hashed == [PASSWORD]
+
+
+async def test_a_token_is_valid_until_the_second_it_ends(service: AccountService, clock: FakeClock) -> None:
+    token = (await service.register(EMAIL, PASSWORD, NAME)).token
+    claims = Claims("1", EMAIL, clock.now, clock.now + WEEK, "1")
+    assert service.verify_token(token.token) == service.validate(token.token) == claims
+    clock.tick(WEEK - 1)
+    assert service.validate(token.token) == claims
+    clock.tick(1)
+    assert service.validate(token.token) is None
+    with pytest.raises(errors.Unauthenticated) as caught:
+        service.verify_token(token.token)
+    assert caught.value.message == "invalid or expired token"
+
+
+async def test_a_missing_token_is_invalid(service: AccountService) -> None:
+    for attempt in (service.validate, service.verify_token):
+        with pytest.raises(errors.Invalid) as caught:
+            attempt("")
+        assert (caught.value.field, caught.value.message) == ("token", "token is required")
+    with pytest.raises(errors.Invalid):
+        await service.profile("")
+    with pytest.raises(errors.Invalid):
+        await service.update_profile("", name="x", email="")
+
+
+async def test_a_bad_token_opens_no_profile(service: AccountService) -> None:
+    with pytest.raises(errors.Unauthenticated):
+        await service.profile("token:x")
+    with pytest.raises(errors.Unauthenticated):
+        await service.update_profile("token:x", name="Jane", email="")
+
+
+async def test_a_token_whose_account_is_gone_opens_no_profile(service: AccountService, clock: FakeClock) -> None:
+    token = FakeTokens(clock).issue(an_account(id=7)).token
+    with pytest.raises(errors.Unauthenticated) as caught:
+        await service.profile(token)
+    assert caught.value.message == "the account of this token no longer exists"
+    for name in ("", "Jane"):
+        with pytest.raises(errors.Unauthenticated):
+            await service.update_profile(token, name=name, email="")
+
+
+async def test_a_token_shows_its_own_profile(service: AccountService) -> None:
+    first = await service.register(EMAIL, PASSWORD, NAME)
+    second = await service.register("jane@example.com", PASSWORD, "Jane")
+    assert await service.profile(first.token.token) == first.account
+    assert await service.profile(second.token.token) == await service.profile_of("2") == second.account
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "expected"),
+    [
+        ("Jane Doe", "", {"name": "Jane Doe"}),
+        ("", "jane@example.com", {"email": "jane@example.com"}),
+        ("Jane", "Jane@EXAMPLE.com", {"name": "Jane", "email": "Jane@example.com"}),
+        ("", "USER@example.com", {"email": "USER@example.com"}),
+    ],
+)
+async def test_a_profile_changes_where_a_value_is_given(
+    service: AccountService, clock: FakeClock, name: str, email: str, expected: dict[str, str]
+) -> None:
+    token = (await service.register(EMAIL, PASSWORD, NAME)).token.token
+    created_at = clock.now
+    clock.tick(86_400)
+    changed = an_account(created_at=created_at, updated_at=clock.now, **expected)
+    assert await service.update_profile(token, name=name, email=email) == changed
+    assert await service.profile(token) == changed
+
+
+@pytest.mark.parametrize(("name", "email"), [("", ""), (NAME, ""), ("", EMAIL), (f" {NAME} ", "user@EXAMPLE.com")])
+async def test_a_profile_without_a_change_stays_as_it_is(
+    service: AccountService, clock: FakeClock, name: str, email: str
+) -> None:
+    signed = await service.register(EMAIL, PASSWORD, NAME)
+    clock.tick(86_400)
+    assert await service.update_profile(signed.token.token, name=name, email=email) == signed.account
+    assert await service.get_user(1) == signed.account
+
+
+@pytest.mark.parametrize(("name", "email", "field"), [(" ", "", "name"), ("Jane", "jane", "email"), ("", " ", "email")])
+async def test_a_bad_change_changes_nothing(service: AccountService, name: str, email: str, field: str) -> None:
+    signed = await service.register(EMAIL, PASSWORD, NAME)
+    with pytest.raises(errors.Invalid) as caught:
+        await service.update_profile(signed.token.token, name=name, email=email)
+    assert caught.value.field == field
+    assert await service.get_user(1) == signed.account
+
+
+async def test_anothers_address_cannot_be_taken(service: AccountService) -> None:
+    await service.register("jane@example.com", PASSWORD, "Jane")
+    signed = await service.register(EMAIL, PASSWORD, NAME)
+    with pytest.raises(errors.Conflict) as caught:
+        await service.update_profile(signed.token.token, name="Jane", email="JANE@example.com")
+    assert caught.value.field == "email"
+    assert await service.profile(signed.token.token) == signed.account
+
+
+async def test_a_user_is_created_with_the_username_as_name(service: AccountService, clock: FakeClock) -> None:
+    account = Account(1, "grpc@example.com", "grpcUser", "grpcUser", clock.now, clock.now)
+    assert await service.create_user("grpc@example.com", "grpcUser", "password123") == account
+    assert (await service.login("grpc@example.com", "password123")).account == account
+
+
+@pytest.mark.parametrize(
+    ("email", "username", "password", "field"),
+    [
+        ("", "grpcuser", PASSWORD, "email"),
+        (EMAIL, "", PASSWORD, "username"),
+        (EMAIL, "no", PASSWORD, "username"),
+        (EMAIL, "grpcuser", "", "password"),
+    ],
+)
+async def test_creating_a_user_names_the_field_at_fault(
+    service: AccountService, email: str, username: str, password: str, field: str
+) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await service.create_user(email, username, password)
+    assert caught.value.field == field
+
+
+async def test_a_username_is_taken_once(service: AccountService) -> None:
+    await service.create_user("a@example.com", "grpcuser", PASSWORD)
+    with pytest.raises(errors.Conflict) as caught:
+        await service.create_user("b@example.com", "GrpcUser", PASSWORD)
+    assert caught.value.field == "username"
+
+
+async def test_an_unknown_user_is_not_found(service: AccountService) -> None:
+    for account_id in (1, 2**63 - 1):
+        with pytest.raises(errors.NotFound) as caught:
+            await service.get_user(account_id)
+        assert caught.value.message == "user not found"
+
+
+@pytest.mark.parametrize("account_id", [0, -1])
+async def test_a_user_id_must_be_positive(service: AccountService, account_id: int) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await service.get_user(account_id)
+    assert caught.value.field == "user_id"
+
+
+async def test_users_are_paged_newest_first(service: AccountService) -> None:
+    accounts = [await service.create_user(f"{n}@example.com", f"user{n}", PASSWORD) for n in range(25)]
+    assert await service.page(0, 0) == (accounts[:4:-1], 25)
+    assert await service.page(3, 23) == (accounts[1::-1], 25)
+    with pytest.raises(errors.Invalid):
+        await service.page(-1, 0)
+
+
+async def test_too_much_load_is_told(service: AccountService, passwords: FakePasswords) -> None:
+    passwords.is_exhausted = True
+    with pytest.raises(errors.Exhausted):
+        await service.register(EMAIL, PASSWORD, NAME)
+    assert await service.page(0, 0) == ([], 0)
+
+
+async def test_transactions_are_the_only_way_to_write(passwords: FakePasswords, clock: FakeClock) -> None:
+    class Refusing(FakeTransactions):
+        async def __call__(self, work: object) -> object:
+            raise errors.Unavailable("busy")
+
+    service = AccountService(
+        MemoryAccountStore(), Refusing(), passwords=passwords, tokens=FakeTokens(clock), clock=clock
+    )
+    with pytest.raises(errors.Unavailable):
+        await service.register(EMAIL, PASSWORD, NAME)
+    assert await service.page(0, 0) == ([], 0)
