@@ -1,0 +1,29 @@
+"""A database with the table of links."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shortener.storage.database import sql
+from shortener.storage.sqlite import SqliteDatabase, open_database
+
+MIGRATION = Path(__file__).parents[2] / "migrations" / "0001_links.sql"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    opening = open_database(
+        tmp_path / "test.db",
+        readers=2,
+        batch_max=100,
+        queue_max=1000,
+        gather_seconds=0,
+        busy_timeout_seconds=1,
+        cache_bytes=1 << 20,
+    )
+    async with opening as opened:
+        for statement in MIGRATION.read_text().split(";\n"):
+            if statement.strip():
+                await opened.transaction(lambda tx, statement=statement: sql(tx).run(statement))  # type: ignore[misc] # mypy cannot infer lambdas with defaults
+        yield opened
