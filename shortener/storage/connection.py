@@ -131,15 +131,16 @@ class _Connector:
         self.thread.name = self._name
         try:
             self.raw = connect(self._path, self._pragmas, self._busy_timeout_seconds)
+            use_wal(self._path, self.raw)
         except StorageError as error:
             # aiosqlite does not wait for its thread when a connector raises; so it gets something to close.
             self.error = error
-            self.raw = sqlite3.connect(":memory:")
+            self.raw = self.raw or sqlite3.connect(":memory:")
         return self.raw
 
 
 def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> sqlite3.Connection:
-    """Open an existing database file in WAL mode with explicit transactions. Raises `StorageError`."""
+    """Open an existing database file, with explicit transactions. Raises `StorageError`."""
     try:
         raw = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",
@@ -151,18 +152,23 @@ def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     try:
-        (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise StorageError(f"cannot use database {path}: its file system does not support write-ahead logging")
         for pragma in pragmas:
             raw.execute(pragma).fetchall()
+        raw.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # A damaged file shows itself here.
     except sqlite3.Error as error:
         raw.close()
         raise unusable(path, error) from error
-    except StorageError:
-        raw.close()
-        raise
     return raw
+
+
+def use_wal(path: Path, raw: sqlite3.Connection) -> None:
+    """Turn on write-ahead logging, which the file remembers. Raises `StorageError`."""
+    try:
+        (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    if mode != "wal":
+        raise StorageError(f"cannot use database {path}: its file system does not support write-ahead logging")
 
 
 def _nothing() -> None:

@@ -28,7 +28,7 @@ def make_data_dir(path: Path) -> None:
     except OSError as error:
         raise StorageError(f"cannot create data directory {path}: {reason(error)}") from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise StorageError(f"cannot use data directory {path}: Permission denied")
+        raise StorageError(f"cannot use data directory {path}: it is not writable")
 
 
 def make_private_file(path: Path) -> None:

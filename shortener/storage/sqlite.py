@@ -83,9 +83,10 @@ async def open_database(
 ) -> AsyncIterator[SqliteDatabase]:
     """Open the database file at `path`, made if missing, for as long as the block lasts.
 
-    `readers` connections read at once. At most `batch_max` units of work share a commit, and `queue_max` units, and as
-    many reads, may wait. Under load a commit waits up to `gather_seconds` for as many units as the last one had.
-    `busy_timeout_seconds` is how long another process's lock is waited for, `cache_bytes` each connection's page cache.
+    `readers` (at least one) connections read at once. At most `batch_max` units of work share a commit; `queue_max`
+    units, and as many reads, may wait. Under load a commit waits up to `gather_seconds` for those who are likely to
+    come. `busy_timeout_seconds` is how long another process's lock is waited for, `cache_bytes` the size of each
+    connection's page cache.
     The end commits what waits, interrupts reads, empties the write-ahead log, and leaves no thread or task.
     Raises `StorageError` when the file cannot be used.
     """

@@ -20,9 +20,6 @@ from shortener.tx import Tx
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-# A commit waits for company only when the last one had at least this much.
-_COMPANY_MIN = 4
-
 
 @dataclass(slots=True)
 class WriterStats:
@@ -140,7 +137,7 @@ class Writer:
         self._waiting: OrderedDict[_Unit, None] = OrderedDict()
         self._enough = 1  # units that wake the task
         self._wake: asyncio.Future[None] | None = None
-        self._last = 0  # units in the last batch
+        self._company = 0  # units the next batch may hope for
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -193,10 +190,8 @@ class Writer:
         """Wait for work, and under load a little longer for more; False when all is done and the end has come."""
         if not self._waiting and not self._closing:
             await self._sleep(1, None)
-        if not self._closing and self._last >= _COMPANY_MIN:
-            enough = min(self._last, self._batch_max)
-            if len(self._waiting) < enough:
-                await self._sleep(enough, self._gather_seconds)
+        if not self._closing and len(self._waiting) < self._company:
+            await self._sleep(self._company, self._gather_seconds)
         return bool(self._waiting) or not self._closing
 
     async def _sleep(self, enough: int, seconds: float | None) -> None:
@@ -221,7 +216,6 @@ class Writer:
             unit, _ = self._waiting.popitem(last=False)
             if not unit.done.done():
                 units.append(unit)
-        self._last = len(units)
         return units
 
     async def _commit(self, units: list[_Unit]) -> None:
@@ -229,6 +223,9 @@ class Writer:
         try:
             await self._thread.run(batch.run)
         finally:
+            # Those who are answered now may come again, beside those who came meanwhile. A lone caller never waits.
+            callers = len(units) + len(self._waiting)
+            self._company = min(callers, self._batch_max) if callers > 1 else 0
             self._answer(batch)
 
     def _answer(self, batch: _Batch) -> None:
