@@ -29,7 +29,7 @@ def test_every_number_gives_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         asked.append(bound)
         return next(numbers)
 
-    monkeypatch.setattr(codes.secrets, "randbelow", next_number)
+    monkeypatch.setattr("secrets.randbelow", next_number)
     assert len({random_code(2) for _ in range(62**2)}) == 62**2
     assert set(asked) == {62**2}
 
