@@ -1,0 +1,140 @@
+"""The guard around every RPC method: errors to statuses, the service token, metrics. Knows no server.
+
+It wraps the handlers of `__mapping__()` once, so it works alike over grpclib and over our own HTTP/2 server. Of a
+stream it uses `metadata` and `deadline` alone. A handler that never waits is never suspended here either.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from grpclib import GRPCError
+from grpclib.const import Handler, Status
+
+from shortener import errors
+from shortener.errors import Code
+from shortener.ids import NewId
+from shortener.transport.details import to_grpc
+
+log = logging.getLogger(__name__)
+
+Observe = Callable[[str, Status, float], None]
+"""Told of each finished call: path of the method, status, seconds it took."""
+
+_LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
+
+
+class Service(Protocol):
+    """Anything with RPC methods by path, as betterproto and grpclib generate it."""
+
+    def __mapping__(self) -> Mapping[str, Handler]:
+        """Return the handlers by path, such as "/url.URLService/GetURL"."""
+
+
+class _Guarded:
+    """Handlers by path, wrapped."""
+
+    def __init__(self, mapping: Mapping[str, Handler]) -> None:
+        self._mapping = dict(mapping)
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return dict(self._mapping)
+
+
+def guarded(
+    services: Sequence[Service],
+    *,
+    new_id: NewId,
+    service_token: str = "",
+    open_services: frozenset[str] = frozenset(),
+    observe: Observe | None = None,
+) -> list[Service]:
+    """Return `services` with every handler wrapped; order and paths stay.
+
+    Domain errors become statuses with google.rpc details. Any other exception is INTERNAL: the caller gets a request
+    id from `new_id`, the log gets it with the traceback. With a `service_token`, callers must send it as
+    `authorization: Bearer <token>`, else UNAUTHENTICATED; `open_services` (full names, such as
+    "grpc.health.v1.Health") are exempt. `observe` must neither fail nor wait.
+    """
+    guards: list[Service] = []
+    for service in services:
+        mapping = {}
+        for path, handler in service.__mapping__().items():
+            func = _translated(handler.func, path, new_id)
+            if service_token and path.split("/")[1] not in open_services:
+                func = _for_holders_of(service_token, func)
+            mapping[path] = handler._replace(func=func if observe is None else _observed(func, path, observe))
+        guards.append(_Guarded(mapping))
+    return guards
+
+
+Func = Callable[[Any], Awaitable[None]]  # the stream's type is the server's own
+
+
+def _translated(func: Func, path: str, new_id: NewId) -> Func:
+    async def call(stream: Any) -> None:
+        try:
+            await func(stream)
+        except GRPCError:
+            raise
+        except errors.Failure as failure:
+            if failure.code in _LEVELS:
+                log.log(_LEVELS[failure.code], "call refused", extra={"method": path, "code": failure.code.value})
+            raise to_grpc(failure) from None
+        except Exception as error:  # noqa: BLE001 - the text of an unexpected exception must not leave the process
+            raise _unexpected(error, stream, path, new_id) from None
+
+    return call
+
+
+def _unexpected(error: Exception, stream: Any, path: str, new_id: NewId) -> GRPCError:
+    if isinstance(error, TimeoutError) and _is_past(stream.deadline):
+        return GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded")
+    request_id = new_id()
+    log.error("call failed", exc_info=error, extra={"method": path, "request_id": request_id})
+    return GRPCError(Status.INTERNAL, f"internal error (request {request_id})")
+
+
+def _is_past(deadline: Any) -> bool:
+    return deadline is not None and deadline.time_remaining() <= 0
+
+
+def _for_holders_of(token: str, func: Func) -> Func:
+    wanted = f"bearer {token}".encode()
+
+    def is_held(metadata: Any) -> bool:
+        value = metadata.get("authorization") if metadata else None
+        if not isinstance(value, str):
+            return False
+        scheme, _, rest = value.partition(" ")
+        return hmac.compare_digest(f"{scheme.lower()} {rest}".encode(), wanted)
+
+    async def call(stream: Any) -> None:
+        if not is_held(stream.metadata):
+            raise GRPCError(Status.UNAUTHENTICATED, "a valid service token is required")
+        await func(stream)
+
+    return call
+
+
+def _observed(func: Func, path: str, observe: Observe) -> Func:
+    clock = time.perf_counter
+
+    async def call(stream: Any) -> None:
+        started = clock()
+        status = Status.OK
+        try:
+            await func(stream)
+        except GRPCError as error:
+            status = error.status
+            raise
+        except asyncio.CancelledError:  # the caller went away, or a server ended the call at its deadline
+            status = Status.DEADLINE_EXCEEDED if _is_past(stream.deadline) else Status.CANCELLED
+            raise
+        finally:
+            observe(path, status, clock() - started)
+
+    return call
