@@ -1,0 +1,29 @@
+"""The HTTP/2 server's own limits, beside what `RpcSettings` says of calls."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one client may make the server hold or do.
+
+    `idle_frames_max` is a connection's budget of frames that do no work (see `budget`); `idle_frames_refill` comes
+    back each second. `window_size` is the credit for request bytes, in bytes, of a stream and of a connection alike.
+    `receive_max` bounds the request bytes of unfinished messages on one connection, `send_max` the answer bytes that
+    wait for the client's window on one connection, and `held_max` both on the whole server. A client that lets
+    answers wait `write_seconds` without taking any loses its connection.
+    `slice_seconds` is how long one connection may keep the event loop before others have their turn.
+    """
+
+    idle_frames_max: int = 1000
+    idle_frames_refill: int = 100
+    window_size: int = 262_144
+    receive_max: int = 4_194_304
+    send_max: int = 262_144
+    held_max: int = 16_777_216
+    write_seconds: float = 20.0
+    slice_seconds: float = 0.002
+    header_table_size: int = 4096
+    header_cache_max: int = 128
+    drain_ping_seconds: float = 1.0
+    sweep_seconds: float = 0.5
