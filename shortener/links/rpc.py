@@ -1,6 +1,6 @@
 """url.URLService: messages in and messages out, nothing else."""
 
-from grpclib.const import Handler, Status
+from grpclib.const import Handler
 from grpclib.server import Stream
 
 from shortener import errors
@@ -65,14 +65,13 @@ class UrlRpc(pb.UrlServiceBase):
         return mapping
 
     async def _get_url(self, stream: "Stream[pb.GetUrlRequest, pb.GetUrlResponse]") -> None:
-        """Answer one GetURL call. The contract promises both for unknown codes: found=false and NOT_FOUND."""
+        """Answer one GetURL call. For unknown codes the contract promises both, found=false and NOT_FOUND."""
         request = await stream.recv_message()
         if request is None:
             raise errors.Invalid("malformed request")
         try:
             response = await self.get_url(request)
-        except errors.NotFound as error:
+        except errors.NotFound:
             await stream.send_message(wire.not_found_response())
-            await stream.send_trailing_metadata(status=Status.NOT_FOUND, status_message=error.message)
-        else:
-            await stream.send_message(response)
+            raise
+        await stream.send_message(response)
