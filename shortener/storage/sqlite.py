@@ -62,6 +62,7 @@ class SqliteDatabase:
         The end of the `open_database` block does it too, and then closes the connections.
         """
         if self._closing is None:
+            self._writer.refuse()
             self._closing = asyncio.create_task(self._close())
         await finish(self._closing)
 

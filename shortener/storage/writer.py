@@ -166,10 +166,14 @@ class Writer:
             self._waiting.pop(unit, None)  # Not started, so it never will be.
             raise
 
-    async def close(self) -> None:
-        """Refuse new units, commit those that wait, end the task."""
+    def refuse(self) -> None:
+        """Take no new units from now on."""
         self._closing = True
         self._rouse()
+
+    async def close(self) -> None:
+        """Commit the units that wait, and end the task."""
+        self.refuse()
         if self._task is not None:
             await finish(_ended(self._task))
 

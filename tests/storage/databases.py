@@ -1,0 +1,55 @@
+"""Databases for tests: small limits, one table called notes."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from shortener.storage.database import SqlTx, sql
+from shortener.storage.sqlite import SqliteDatabase, open_database
+from shortener.tx import Tx
+
+CREATE = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT"
+ADD = "INSERT INTO notes (text) VALUES (?)"
+# Counts for about as long as one cares to wait.
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+def opening(
+    path: Path,
+    *,
+    readers: int = 2,
+    batch_max: int = 100,
+    queue_max: int = 1000,
+    gather_seconds: float = 0.0,
+    busy_timeout_seconds: float = 0.05,
+) -> AbstractAsyncContextManager[SqliteDatabase]:
+    return open_database(
+        path,
+        readers=readers,
+        batch_max=batch_max,
+        queue_max=queue_max,
+        gather_seconds=gather_seconds,
+        busy_timeout_seconds=busy_timeout_seconds,
+        cache_bytes=1 << 20,
+    )
+
+
+@asynccontextmanager
+async def notes_database(
+    path: Path, *, readers: int = 2, batch_max: int = 100, queue_max: int = 1000, gather_seconds: float = 0.0
+) -> AsyncIterator[SqliteDatabase]:
+    limits = opening(path, readers=readers, batch_max=batch_max, queue_max=queue_max, gather_seconds=gather_seconds)
+    async with limits as database:
+        await database.transaction(lambda tx: sql(tx).run(CREATE))
+        yield database
+
+
+def add(tx: Tx, text: str) -> int:
+    """Insert one note, and return how many rows that changed."""
+    inside: SqlTx = sql(tx)
+    return inside.run(ADD, (text,))
+
+
+async def texts(database: SqliteDatabase) -> list[str]:
+    rows = await database.read(lambda q: q.rows("SELECT text FROM notes ORDER BY text"))
+    return [str(text) for (text,) in rows]
