@@ -78,8 +78,9 @@ class CachedLinkStore:
         self._next_batch: dict[str, _Fill] | None = None
         self._reads: set[asyncio.Task[None]] = set()
 
-    def __len__(self) -> int:
-        """Return how many links are held."""
+    @property
+    def size(self) -> int:
+        """How many links are held."""
         return len(self._links)
 
     def peek(self, short_code: str) -> Link | None:

@@ -37,7 +37,7 @@ def to_ascii(host: str) -> str | None:
         return None
     try:
         labels = [_a_label(label) for label in idna.uts46_remap(decoded, std3_rules=False).split(".")]
-    except (idna.IDNAError, UnicodeError):
+    except ValueError:  # IDNAError and UnicodeError are; idna raises it bare for characters newer than Python's tables
         return None
     # Mapping may give "/", "@" and the like (U+2100 is "a/c"): what is no host must not come out as one.
     name = ".".join(labels)

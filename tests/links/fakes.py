@@ -115,7 +115,7 @@ def a_link_service(
 ) -> LinkService:
     """Return a service on fakes, but for what the test gives."""
     return LinkService(
-        store=store or MemoryLinkStore(),
+        store=MemoryLinkStore() if store is None else store,
         transactions=transactions or FakeTransactions(),
         clock=clock or FakeClock(),
         new_code=new_code or ListedCodes(),

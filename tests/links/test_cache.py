@@ -112,7 +112,7 @@ async def test_a_link_is_read_once(cache: CachedLinkStore, inner: SlowStore) -> 
     assert cache.peek("abc1234") == link
     assert inner.reads == [("abc1234",)]
     assert cache.stats == CacheStats(hits=3, unknown_hits=0, misses=1, reads=1)
-    assert len(cache) == 1
+    assert cache.size == 1
 
 
 async def test_a_hit_does_not_suspend(cache: CachedLinkStore, inner: SlowStore) -> None:
