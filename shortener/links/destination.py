@@ -10,6 +10,8 @@ from shortener.links.hosts import Host, canonical, is_ip_literal, is_loopback, t
 LENGTH_MAX = 8_000
 """Bytes of a destination, as sent and as stored."""
 PORT_MAX = 65_535
+BASE_URL_LENGTH_MAX = 200
+"""Characters; keeps short URLs fit for QR codes that people can print small."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Classes of RFC 3986; possessive quantifiers keep matching linear.
@@ -48,10 +50,13 @@ class OwnAddresses:
 def own_addresses(base_url: str, redirect_port: int) -> OwnAddresses:
     """Return our addresses: what people see (`base_url`, a trailing slash is dropped) and the port that redirects.
 
-    Raises `errors.Invalid` (field `base_url`) unless it is an absolute http or https URL without query or fragment.
+    Raises `errors.Invalid` (field `base_url`) unless it is an absolute http or https URL (RFC 3986, ASCII) without
+    query or fragment, of at most 200 characters.
     """
+    if len(base_url) > BASE_URL_LENGTH_MAX:
+        raise errors.Invalid(f"base_url must be at most {BASE_URL_LENGTH_MAX} characters", field="base_url")
     match = _RFC3986.fullmatch(base_url)
-    if not match or "?" in base_url or "#" in base_url:
+    if not match or "?" in base_url or "#" in base_url or not _is_host(match[2]):
         raise errors.Invalid(
             "base_url must be an absolute http or https URL without query or fragment", field="base_url"
         )
@@ -81,7 +86,7 @@ def parse_destination(text: str, own: OwnAddresses) -> str:
     if len(text) > LENGTH_MAX:
         raise _invalid(f"long_url must be at most {LENGTH_MAX} bytes when percent-encoded")
     scheme, host, digits = match.groups()
-    if host.startswith("[") and not is_ip_literal(host[1:-1]):
+    if not _is_host(host):
         raise _invalid("long_url must have a valid host")
     if own.include(canonical(host), _port(scheme, digits, field="long_url")):
         raise _invalid("long_url must not be one of our own short URLs")
@@ -114,6 +119,11 @@ def _encoded(part: str, mark: str = "") -> str:
     """Percent-encode what is not allowed in a path, or in a query or fragment that starts with `mark`."""
     safe = _SAFE + "?" if mark else _SAFE
     return part[: len(mark)] + quote(_STRAY_PERCENT.sub("%25", part[len(mark) :]), safe=safe)
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether the pattern's host is one: what it takes between brackets need not be an address."""
+    return not host.startswith("[") or is_ip_literal(host[1:-1])
 
 
 def _port(scheme: str, digits: str | None, *, field: str) -> int:

@@ -350,7 +350,19 @@ def test_short_urls() -> None:
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "sho.rt", "ftp://sho.rt", "http://", "http://sho.rt?x", "http://sho.rt:65536", "http://é/"]
+    "base_url",
+    [
+        "",
+        "sho.rt",
+        "ftp://sho.rt",
+        "http://",
+        "http://sho.rt?x",
+        "http://sho.rt:65536",
+        "http://é/",
+        "http://[x]",
+        "http://me@sho.rt",
+        "http://sho.rt/" + "x" * 187,
+    ],
 )
 def test_a_bad_base_url_is_invalid(base_url: str) -> None:
     with pytest.raises(errors.Invalid) as raised:

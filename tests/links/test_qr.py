@@ -14,7 +14,7 @@ from shortener import errors
 from shortener.links.codes import random_code
 from shortener.links.qr import MODULE_PIXELS, QUIET_ZONE, QrCodes, draw_png, draw_svg
 
-BASES = ["http://localhost:8081", "https://sho.rt", "https://" + "x" * 188 + ".example", "HTTP://LOCALHOST:8081"]
+BASES = ["http://localhost:8081", "https://sho.rt", "https://" + "x" * 184 + ".example", "HTTP://LOCALHOST:8081"]
 CODES = ["a1b2", "abc1234", "My-link_2", "7" * 32, "z" * 50, "-_-", "0000000"]
 
 
