@@ -1,12 +1,14 @@
-"""A database with the table of links."""
+"""A database with the table of links, and a cache over a store that can be slow."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from shortener.links.cache import CachedLinkStore
 from shortener.storage.database import sql
 from shortener.storage.sqlite import SqliteDatabase, open_database
+from tests.links.slow_store import SlowStore, Timer
 
 MIGRATION = Path(__file__).parents[2] / "migrations" / "0001_links.sql"
 
@@ -27,3 +29,20 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
             if statement.strip():
                 await opened.transaction(lambda tx, statement=statement: sql(tx).run(statement))  # type: ignore[misc] # mypy cannot infer lambdas with defaults
         yield opened
+
+
+@pytest.fixture
+def inner() -> SlowStore:
+    store = SlowStore()
+    store.slow = False
+    return store
+
+
+@pytest.fixture
+def timer() -> Timer:
+    return Timer()
+
+
+@pytest.fixture
+def cache(inner: SlowStore, timer: Timer) -> CachedLinkStore:
+    return CachedLinkStore(inner, size_max=3, ttl_seconds=900, unknown_size_max=3, unknown_ttl_seconds=5, timer=timer)
