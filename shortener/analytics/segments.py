@@ -50,11 +50,8 @@ class Segments:
 
     def bytes_after(self, position: Position) -> int:
         """Return how many bytes lie behind a position."""
-        total = 0
-        for number in self.numbers():
-            if number >= position.segment:
-                total += self.size(number) - (position.offset if number == position.segment else 0)
-        return max(total, 0)
+        begun = max(self.size(position.segment) - position.offset, 0)
+        return begun + sum(self.size(number) for number in self.numbers() if number > position.segment)
 
     def forget(self, position: Position) -> None:
         """Delete the segments that lie wholly before a position."""
