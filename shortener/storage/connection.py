@@ -1,6 +1,7 @@
 """SQLite connections, each with the thread that alone uses it, lent by aiosqlite."""
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Coroutine
@@ -141,6 +142,9 @@ class _Connector:
 
 def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> sqlite3.Connection:
     """Open an existing database file, with explicit transactions. Raises `StorageError`."""
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        # SQLite itself would open it read-only without a word.
+        raise StorageError(f"cannot use database {path}: it is not readable and writable")
     try:
         raw = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",

@@ -27,7 +27,7 @@ def make_data_dir(path: Path) -> None:
             raise StorageError(f"cannot use data directory {path}: it is not a directory") from None
     except OSError as error:
         raise StorageError(f"cannot create data directory {path}: {reason(error)}") from error
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise StorageError(f"cannot use data directory {path}: it is not writable")
 
 

@@ -1,6 +1,8 @@
-"""A database with one table."""
+"""A database with one table, and a directory for tests of permissions."""
 
-from collections.abc import AsyncIterator
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,23 @@ from tests.storage.databases import notes_database
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     async with notes_database(tmp_path / "test.db") as opened:
         yield opened
+
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def commoner_dir() -> Iterator[Path]:
+    """A directory of this process, which is not root for the time of the test: root may write everywhere."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        if os.geteuid() != 0:
+            yield directory
+            directory.chmod(0o700)
+            return
+        os.chown(directory, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield directory
+        finally:
+            os.seteuid(0)

@@ -1,7 +1,8 @@
 """Databases for tests: small limits, one table called notes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from shortener.storage.database import SqlTx, sql
@@ -48,6 +49,11 @@ def add(tx: Tx, text: str) -> int:
     """Insert one note, and return how many rows that changed."""
     inside: SqlTx = sql(tx)
     return inside.run(ADD, (text,))
+
+
+def adding(text: str) -> Callable[[Tx], int]:
+    """Work that inserts one note."""
+    return partial(add, text=text)
 
 
 async def texts(database: SqliteDatabase) -> list[str]:

@@ -10,7 +10,7 @@ from shortener import errors
 from shortener.storage.database import UniqueViolation, sql
 from shortener.storage.sqlite import SqliteDatabase
 from shortener.tx import Tx
-from tests.storage.databases import add, notes_database, opening, texts
+from tests.storage.databases import add, adding, notes_database, opening, texts
 
 
 class Gate:
@@ -36,7 +36,7 @@ async def let_all_queue(database: SqliteDatabase, count: int) -> None:
 
 
 async def test_a_unit_of_work_returns_its_result_and_is_durable(database: SqliteDatabase, tmp_path: Path) -> None:
-    assert await database.transaction(lambda tx: add(tx, "one")) == 1
+    assert await database.transaction(adding("one")) == 1
     other = sqlite3.connect(tmp_path / "test.db")
     assert other.execute("SELECT text FROM notes").fetchall() == [("one",)]
     other.close()
@@ -63,7 +63,7 @@ async def test_units_that_wait_together_share_one_commit(database: SqliteDatabas
     commits = database.writer_stats.commits
     gate = Gate(database)
     await gate.entered()
-    units = [asyncio.create_task(database.transaction(lambda tx, i=i: add(tx, f"n{i}"))) for i in range(64)]
+    units = [asyncio.create_task(database.transaction(adding(f"n{i}"))) for i in range(64)]
     await let_all_queue(database, 64)
     gate.go.set()
     assert await asyncio.gather(gate.task, *units) == [1] * 65
@@ -76,7 +76,7 @@ async def test_64_callers_in_a_row_need_at_most_one_commit_for_eight_units(tmp_p
 
         async def caller(name: int) -> None:
             for i in range(20):
-                await database.transaction(lambda tx, i=i: add(tx, f"{name} {i}"))
+                await database.transaction(adding(f"{name} {i}"))
                 for _ in range(name % 7):  # They come back at different times.
                     await asyncio.sleep(0)
 
@@ -90,20 +90,20 @@ async def test_64_callers_in_a_row_need_at_most_one_commit_for_eight_units(tmp_p
 async def test_a_lone_caller_never_waits_for_company(tmp_path: Path) -> None:
     async with notes_database(tmp_path / "lone.db", gather_seconds=3600) as database:
         for i in range(20):
-            await database.transaction(lambda tx, i=i: add(tx, f"n{i}"))
+            await database.transaction(adding(f"n{i}"))
         assert database.writer_stats.commits == 21
 
 
 async def test_company_that_does_not_come_is_not_waited_for_longer_than_configured(tmp_path: Path) -> None:
     async with notes_database(tmp_path / "gone.db", gather_seconds=0.001) as database:
-        await asyncio.gather(*(database.transaction(lambda tx, i=i: add(tx, f"n{i}")) for i in range(5)))
-        await database.transaction(lambda tx: add(tx, "alone"))
+        await asyncio.gather(*(database.transaction(adding(f"n{i}")) for i in range(5)))
+        await database.transaction(adding("alone"))
         assert database.writer_stats.commits == 3
 
 
 async def test_a_batch_holds_no_more_units_than_configured(tmp_path: Path) -> None:
     async with notes_database(tmp_path / "small.db", batch_max=10) as database:
-        await asyncio.gather(*(database.transaction(lambda tx, i=i: add(tx, f"n{i}")) for i in range(35)))
+        await asyncio.gather(*(database.transaction(adding(f"n{i}")) for i in range(35)))
         assert database.writer_stats.commits == 1 + 4
 
 
@@ -112,7 +112,7 @@ async def test_a_failing_unit_undoes_itself_alone(database: SqliteDatabase) -> N
         add(tx, "bad")
         raise LookupError("no")
 
-    units = [database.transaction(lambda tx, i=i: add(tx, f"n{i}")) for i in range(5)]
+    units = [database.transaction(adding(f"n{i}")) for i in range(5)]
     results = await asyncio.gather(*units[:2], database.transaction(bad), *units[2:], return_exceptions=True)
     assert [type(result) for result in results] == [int, int, LookupError, int, int, int]
     assert await texts(database) == ["n0", "n1", "n2", "n3", "n4"]
@@ -185,7 +185,7 @@ async def test_callbacks_run_on_the_loop_before_the_caller_resumes_and_only_for_
 
     def work(tx: Tx, text: str) -> None:
         tx.on_commit(lambda: note(f"{text} 1"))
-        tx.on_commit(lambda: 1 / 0)  # type: ignore[arg-type, return-value] # a bad callback
+        tx.on_commit(lambda: 1 / 0)  # type: ignore[arg-type] # a bad callback
         tx.on_commit(lambda: note(f"{text} 2"))
         add(tx, text)
 
@@ -193,7 +193,7 @@ async def test_callbacks_run_on_the_loop_before_the_caller_resumes_and_only_for_
         await database.transaction(lambda tx: work(tx, text))
         seen.append(f"{text} resumed")
 
-    await database.transaction(lambda tx: add(tx, "b"))
+    await database.transaction(adding("b"))
     results = await asyncio.gather(caller("a"), caller("b"), caller("c"), return_exceptions=True)
     assert [type(result) for result in results] == [type(None), UniqueViolation, type(None)]
     assert seen == ["a 1", "a 2", "c 1", "c 2", "a resumed", "c resumed"]
@@ -204,7 +204,12 @@ async def test_a_caller_cancelled_before_its_unit_starts_leaves_nothing(database
     gate = Gate(database)
     await gate.entered()
     called: list[str] = []
-    unit = asyncio.create_task(database.transaction(lambda tx: (called.append("x"), add(tx, "never"))))
+
+    def never(tx: Tx) -> None:
+        called.append("x")
+        add(tx, "never")
+
+    unit = asyncio.create_task(database.transaction(never))
     await let_all_queue(database, 1)
     unit.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -238,7 +243,7 @@ async def test_a_caller_cancelled_while_its_unit_runs_changes_nothing_but_its_ow
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
-    await database.transaction(lambda tx: add(tx, "later"))
+    await database.transaction(adding("later"))
     assert (await texts(database), called) == (["kept", "later"], ["committed"])
 
 
@@ -269,7 +274,7 @@ async def test_a_storm_of_cancellations_loses_no_acknowledged_write_and_breaks_n
 
     for start in range(0, 800, 100):
         await asyncio.gather(*(stormy(name) for name in range(start, start + 100)))
-    await database.transaction(lambda tx: add(tx, "afterwards"))
+    await database.transaction(adding("afterwards"))
     stored = set(await texts(database)) - {"afterwards"}
     assert acknowledged <= stored
     assert sorted(committed) == sorted(stored)
@@ -282,10 +287,10 @@ async def test_too_many_waiting_units_are_refused(tmp_path: Path) -> None:
     async with notes_database(tmp_path / "full.db", queue_max=3) as database:
         gate = Gate(database)
         await gate.entered()
-        waiting = [asyncio.create_task(database.transaction(lambda tx, i=i: add(tx, f"n{i}"))) for i in range(3)]
+        waiting = [asyncio.create_task(database.transaction(adding(f"n{i}"))) for i in range(3)]
         await let_all_queue(database, 3)
         with pytest.raises(errors.Exhausted) as caught:
-            await database.transaction(lambda tx: add(tx, "refused"))
+            await database.transaction(adding("refused"))
         assert (caught.value.message, caught.value.overload) == ("too many writes are waiting", True)
         gate.go.set()
         await asyncio.gather(gate.task, *waiting)
@@ -297,13 +302,13 @@ async def test_a_lock_of_another_process_is_waited_for_and_then_unavailable(
 ) -> None:
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    writes = [database.transaction(lambda tx, i=i: add(tx, f"n{i}")) for i in range(3)]
+    writes = [database.transaction(adding(f"n{i}")) for i in range(3)]
     results = await asyncio.gather(*writes, return_exceptions=True)
     assert [type(result) for result in results] == [errors.Unavailable] * 3
     assert len({id(result) for result in results}) == 3
     other.execute("ROLLBACK")
     other.close()
-    await database.transaction(lambda tx: add(tx, "later"))
+    await database.transaction(adding("later"))
     assert await texts(database) == ["later"]
 
 
@@ -316,13 +321,13 @@ async def test_a_transaction_object_refuses_statements_after_its_end(database: S
 
 async def test_work_that_ends_its_transaction_itself_fails_with_its_whole_batch(database: SqliteDatabase) -> None:
     results = await asyncio.gather(
-        database.transaction(lambda tx: add(tx, "a")),
+        database.transaction(adding("a")),
         database.transaction(lambda tx: sql(tx).run("ROLLBACK")),
-        database.transaction(lambda tx: add(tx, "b")),
+        database.transaction(adding("b")),
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [RuntimeError] * 3
-    await database.transaction(lambda tx: add(tx, "later"))
+    await database.transaction(adding("later"))
     assert await texts(database) == ["later"]
 
 
@@ -330,12 +335,12 @@ async def test_the_end_commits_what_waits_and_refuses_what_comes(tmp_path: Path)
     async with notes_database(tmp_path / "end.db") as database:
         gate = Gate(database)
         await gate.entered()
-        waiting = [asyncio.create_task(database.transaction(lambda tx, i=i: add(tx, f"n{i}"))) for i in range(50)]
+        waiting = [asyncio.create_task(database.transaction(adding(f"n{i}"))) for i in range(50)]
         await let_all_queue(database, 50)
         closing = asyncio.create_task(database.close())
         await asyncio.sleep(0)
         with pytest.raises(errors.Unavailable):
-            await database.transaction(lambda tx: add(tx, "refused"))
+            await database.transaction(adding("refused"))
         gate.go.set()
         assert await asyncio.gather(gate.task, *waiting) == [1] * 51
         await closing
@@ -343,7 +348,7 @@ async def test_the_end_commits_what_waits_and_refuses_what_comes(tmp_path: Path)
         with pytest.raises(errors.Unavailable):
             await texts(database)
     with pytest.raises(errors.Unavailable):
-        await database.transaction(lambda tx: add(tx, "refused"))
+        await database.transaction(adding("refused"))
     async with opening(tmp_path / "end.db") as again:
         assert len(await texts(again)) == 51
 
@@ -367,7 +372,7 @@ async def test_a_writer_whose_task_is_cancelled_answers_everybody(tmp_path: Path
     async with notes_database(tmp_path / "end.db") as database:
         gate = Gate(database)
         await gate.entered()
-        waiting = asyncio.create_task(database.transaction(lambda tx: add(tx, "waiting")))
+        waiting = asyncio.create_task(database.transaction(adding("waiting")))
         await let_all_queue(database, 1)
         (writer,) = [task for task in asyncio.all_tasks() if task.get_name() == "sqlite-writer"]
         writer.cancel()

@@ -1,0 +1,38 @@
+"""Each table is named by the SQL of one module alone, in the files that may hold SQL."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MAY_HOLD_SQL = {"store", "reports", "collector"}
+
+
+def tables() -> set[str]:
+    """The tables of all migrations."""
+    scripts = [file.read_text() for file in sorted((ROOT / "migrations").glob("*.sql"))]
+    return set(re.findall(r"^CREATE TABLE (\w+)", "\n".join(scripts), re.MULTILINE))
+
+
+def uses(names: set[str]) -> dict[str, set[Path]]:
+    """The files that name each table after a keyword of SQL (in upper case, as the house writes it)."""
+    found: dict[str, set[Path]] = defaultdict(set)
+    pattern = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE|TABLE|EXISTS)\s+({'|'.join(sorted(names))})\b")
+    for file in sorted((ROOT / "shortener").rglob("*.py")):
+        for name in pattern.findall(file.read_text()):
+            found[name].add(file.relative_to(ROOT / "shortener"))
+    return found
+
+
+def test_each_table_belongs_to_one_module() -> None:
+    folders = {table: {file.parts[0] for file in files} for table, files in uses(tables()).items()}
+    assert {table: names for table, names in folders.items() if len(names) != 1} == {}
+
+
+def test_sql_is_only_where_sql_may_be() -> None:
+    files = {file for files in uses(tables()).values() for file in files}
+    assert {file for file in files if not any(word in file.stem for word in MAY_HOLD_SQL)} == set()
+
+
+def test_only_storage_knows_which_migrations_are_applied() -> None:
+    assert {file.parts[0] for file in uses({"schema_migrations"})["schema_migrations"]} == {"storage"}
