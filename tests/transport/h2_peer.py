@@ -98,6 +98,10 @@ class Odd:
         codes = [request.short_code async for request in stream]
         await stream.send_message(GetUrlResponse(url=Url(short_code=",".join(codes))))
 
+    async def unread(self, stream: Any) -> None:
+        await self.gate.wait()
+        await stream.send_message(GetUrlResponse(found=True))
+
     async def mirror(self, stream: Any) -> None:
         async for request in stream:
             await stream.send_message(GetUrlResponse(url=Url(short_code=request.short_code)))
@@ -122,6 +126,7 @@ class Odd:
             (self.count, Cardinality.UNARY_STREAM),
             (self.forever, Cardinality.UNARY_STREAM),
             (self.collect, Cardinality.STREAM_UNARY),
+            (self.unread, Cardinality.STREAM_UNARY),
             (self.mirror, Cardinality.STREAM_STREAM),
         ):
             mapping[f"/test.Odd/{func.__name__}"] = Handler(func, cardinality, GetUrlRequest, GetUrlResponse)

@@ -1,0 +1,245 @@
+"""Calls of every kind by grpcio's clients."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpclib.health.service import OVERALL, Health
+from grpclib.health.v1 import health_pb2
+from grpclib.reflection.v1 import reflection_pb2
+from grpclib.reflection.service import ServerReflection
+
+from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
+from shortener.transport.h2 import RpcServer
+from tests.transport.h2_peer import Odd, channel_to, encode, eventually, method, serving
+from tests.transport.h2_wire import wire
+
+CODE = grpc.StatusCode
+
+
+async def failure(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def requests(*codes: str) -> AsyncIterator[GetUrlRequest]:
+    for code in codes:
+        yield GetUrlRequest(short_code=code)
+
+
+async def test_a_service_made_for_grpclib_is_served() -> None:
+    class Service(UrlServiceBase):
+        async def get_url(self, get_url_request: GetUrlRequest) -> GetUrlResponse:
+            return GetUrlResponse(url=Url(short_code=get_url_request.short_code), found=True)
+
+    async with serving(Service()) as server, channel_to(server) as channel:
+        call = channel.unary_unary(
+            "/url.URLService/GetURL", request_serializer=encode, response_deserializer=GetUrlResponse.FromString
+        )
+        assert await call(GetUrlRequest("abc")) == GetUrlResponse(url=Url(short_code="abc"), found=True)
+
+
+async def test_many_calls_at_once_get_their_own_answers() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        answers = await asyncio.gather(*(method(channel, "echo")(GetUrlRequest(str(n))) for n in range(300)))
+    assert [answer.url.short_code for answer in answers] == [str(n) for n in range(300)]
+
+
+async def test_sync_clients_of_several_threads_are_served() -> None:
+    async with serving(Odd()) as server:
+        port, found = server.port, []
+
+        def ask(name: str) -> None:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                found.append(method(channel, "echo")(GetUrlRequest(name), timeout=5).url.short_code)
+
+        threads = [threading.Thread(target=ask, args=(str(n),)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+    assert sorted(found) == [str(n) for n in range(8)]
+
+
+@pytest.mark.parametrize("size", [1, 16_000, 16_384, 70_000, 1_000_000])
+async def test_messages_of_all_sizes_travel_both_ways(size: int) -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        assert (await method(channel, "echo")(GetUrlRequest("x" * size))).url.short_code == "x" * size
+        big = await method(channel, "big")(GetUrlRequest(str(size)))
+        assert len(big.url.long_url) == size
+
+
+async def test_a_request_above_the_limit_is_refused() -> None:
+    async with serving(Odd(), message_size_max=1024) as server, channel_to(server) as channel:
+        error = await failure(method(channel, "echo")(GetUrlRequest("x" * 2000)))
+        assert error.code() == CODE.RESOURCE_EXHAUSTED
+        assert (await method(channel, "echo")(GetUrlRequest("x" * 1000))).found
+
+
+async def test_a_compressed_request_is_inflated() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        call = method(channel, "echo")(GetUrlRequest("x" * 5000), compression=grpc.Compression.Gzip)
+        assert (await call).url.short_code == "x" * 5000
+        error = await failure(method(channel, "echo")(GetUrlRequest("x" * 5000), compression=grpc.Compression.Deflate))
+        assert error.code() == CODE.UNIMPLEMENTED
+
+
+async def test_a_status_may_follow_a_message() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        error = await failure(method(channel, "missing")(GetUrlRequest("a")))
+        assert (error.code(), error.details()) == (CODE.NOT_FOUND, "no such link")
+        call = method(channel, "missing", "unary_stream")(GetUrlRequest("a"))
+        assert await call.read() == GetUrlResponse(found=False)
+        assert await call.code() == CODE.NOT_FOUND
+
+
+async def test_error_details_and_unicode_messages_arrive() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        error = await failure(method(channel, "detailed")(GetUrlRequest("a")))
+    assert (error.code(), error.details()) == (CODE.INVALID_ARGUMENT, "long_url: 100% ✗")
+    trailers = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+    detail = error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(detail)
+    assert [violation.field for violation in detail.field_violations] == ["long_url"]
+
+
+@pytest.mark.parametrize("name", ["crash", "nothing"])
+async def test_faults_of_handlers_are_internal_and_keep_their_text(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "shortener"):
+        async with serving(Odd()) as server, channel_to(server) as channel:
+            error = await failure(method(channel, name)(GetUrlRequest("a")))
+    assert (error.code(), error.details()) == (CODE.INTERNAL, "internal error")
+    assert [record.name for record in caplog.records] == ["shortener.transport.h2.stream"]
+
+
+async def test_metadata_travels_both_ways() -> None:
+    odd = Odd()
+    async with serving(odd) as server, channel_to(server) as channel:
+        sent = (("x-a", "1"), ("x-a", "2"), ("x-b-bin", b"\x00\xfe\xff"))
+        call = method(channel, "metadata")(GetUrlRequest("a"), metadata=sent)
+        await call
+        first = {k: v for k, v in await call.initial_metadata() if k.startswith("x-")}
+        last = [(k, v) for k, v in await call.trailing_metadata() if k.startswith("x-")]
+    assert [pair for pair in odd.seen[0] if pair[0].startswith("x-")] == sorted(sent)
+    assert first == {"x-first": "1", "x-first-bin": b"\x00\xff"}
+    assert last == [("x-last", "a"), ("x-last", "b"), ("x-last-bin", b"\x01")]
+
+
+async def test_streams_of_each_direction() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        counted = [r.url.clicks async for r in method(channel, "count", "unary_stream")(GetUrlRequest("1000"))]
+        assert counted == list(range(1000))
+        collected = await method(channel, "collect", "stream_unary")(requests("a", "b", "c"))
+        assert collected.url.short_code == "a,b,c"
+        assert (await method(channel, "collect", "stream_unary")(requests())).url.short_code == ""
+        codes = [str(n) for n in range(500)]
+        mirrored = [r.url.short_code async for r in method(channel, "mirror", "stream_stream")(requests(*codes))]
+        assert mirrored == codes
+
+
+async def test_a_stream_answers_while_the_client_still_sends() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        call = method(channel, "mirror", "stream_stream")()
+        for code in "abc":
+            await call.write(GetUrlRequest(code))
+            assert (await call.read()).url.short_code == code
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() == CODE.OK
+
+
+async def test_a_deadline_cancels_the_handler_and_is_named() -> None:
+    odd = Odd()
+    async with serving(odd) as server, channel_to(server) as channel:
+        error = await failure(method(channel, "wait")(GetUrlRequest("a"), timeout=0.1))
+        assert error.code() == CODE.DEADLINE_EXCEEDED
+        await eventually(lambda: odd.ended == ["CancelledError"])
+
+
+async def test_a_call_without_a_deadline_gets_the_default_of_its_method() -> None:
+    odd = Odd()
+    changes = {
+        "default_timeout_seconds": 0.05,
+        "slow_timeout_seconds": 60.0,
+        "slow_methods": frozenset({"/test.Odd/wait"}),
+    }
+    odd.extra = {"/test.Odd/quick": odd.__mapping__()["/test.Odd/wait"]}
+    async with serving(odd, **changes) as server, channel_to(server) as channel:
+        slow = method(channel, "wait")(GetUrlRequest("slow"))
+        error = await failure(method(channel, "quick")(GetUrlRequest("quick")))
+        assert error.code() == CODE.DEADLINE_EXCEEDED
+        odd.gate.set()
+        assert (await slow).found
+
+
+async def test_a_cancelled_call_cancels_its_handler() -> None:
+    odd = Odd()
+    async with serving(odd) as server, channel_to(server) as channel:
+        call = method(channel, "wait")(GetUrlRequest("a"))
+        await eventually(lambda: odd.started == ["a"])
+        call.cancel()
+        await eventually(lambda: odd.ended == ["CancelledError"])
+        assert (await method(channel, "echo")(GetUrlRequest("b"))).found
+
+
+async def test_a_lost_connection_cancels_its_handlers() -> None:
+    odd = Odd()
+    async with serving(odd) as server:
+        async with wire(server) as client:
+            client.write(client.call(1, "/test.Odd/forever"), client.call(3, "/test.Odd/wait"))
+            await client.settle()
+        await eventually(lambda: odd.ended == ["CancelledError", "CancelledError"])
+        await eventually(lambda: server.connections == 0)
+
+
+async def test_unknown_methods_are_unimplemented() -> None:
+    async with serving(Odd()) as server, channel_to(server) as channel:
+        error = await failure(method(channel, "none")(GetUrlRequest("a")))
+        assert (error.code(), error.details()) == (CODE.UNIMPLEMENTED, "unknown method")
+
+
+async def test_grpclibs_health_service_is_served() -> None:
+    async with serving(Health({OVERALL: []})) as server, channel_to(server) as channel:
+        kinds: Any = {
+            "request_serializer": health_pb2.HealthCheckRequest.SerializeToString,
+            "response_deserializer": health_pb2.HealthCheckResponse.FromString,
+        }
+        up = health_pb2.HealthCheckResponse.SERVING
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", **kinds)
+        assert (await check(health_pb2.HealthCheckRequest())).status == up
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", **kinds)(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == up
+        watch.cancel()
+
+
+async def test_grpclibs_reflection_service_is_served() -> None:
+    async with serving(*ServerReflection.extend([Health()])) as server, channel_to(server) as channel:
+        call = channel.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+
+        async def ask() -> AsyncIterator[Any]:
+            yield reflection_pb2.ServerReflectionRequest(list_services="")
+            yield reflection_pb2.ServerReflectionRequest(file_containing_symbol="grpc.health.v1.Health")
+
+        answers = [answer async for answer in call(ask())]
+    assert [service.name for service in answers[0].list_services_response.service] == ["grpc.health.v1.Health"]
+    assert answers[1].file_descriptor_response.file_descriptor_proto
+
+
+async def test_a_busy_port_is_an_oserror() -> None:
+    async with serving(Odd()) as server:
+        other = RpcServer([], settings=server._settings)
+        with pytest.raises(OSError, match="in use"):
+            await other.start("127.0.0.1", server.port)
+        other.close()
+        await other.wait_closed()
