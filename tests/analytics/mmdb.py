@@ -3,9 +3,15 @@
 import ipaddress
 import struct
 from collections.abc import Mapping
+from typing import NamedTuple
 
 MARKER = b"\xab\xcd\xefMaxMind.com"
 Node = list["int | Node | None"]
+
+
+class _Number(NamedTuple):
+    kind: int  # 5: unsigned with 16 bits, 6: 32, 9: 64
+    value: int
 
 
 def database(records: Mapping[str, object], *, ip_version: int = 6) -> bytes:
@@ -27,15 +33,15 @@ def database(records: Mapping[str, object], *, ip_version: int = 6) -> bytes:
             else:
                 tree += struct.pack(">I", number[id(side)])
     metadata = {
-        "binary_format_major_version": 2,
-        "binary_format_minor_version": 0,
-        "build_epoch": 1_800_000_000,
+        "binary_format_major_version": _Number(5, 2),
+        "binary_format_minor_version": _Number(5, 0),
+        "build_epoch": _Number(9, 1_800_000_000),
         "database_type": "Test",
         "description": {"en": "for tests"},
-        "ip_version": ip_version,
+        "ip_version": _Number(5, ip_version),
         "languages": ["en"],
-        "node_count": len(nodes),
-        "record_size": 32,
+        "node_count": _Number(6, len(nodes)),
+        "record_size": _Number(5, 32),
     }
     return bytes(tree) + bytes(16) + bytes(data) + MARKER + encode(metadata)
 
@@ -45,9 +51,9 @@ def encode(value: object) -> bytes:
     if isinstance(value, str):
         content = value.encode()
         return _head(2, len(content)) + content
-    if isinstance(value, int):
-        content = value.to_bytes(4, "big")
-        return _head(6, 4) + content
+    if isinstance(value, _Number):
+        content = value.value.to_bytes((value.value.bit_length() + 7) // 8, "big")
+        return _head(value.kind, len(content)) + content
     if isinstance(value, dict):
         return _head(7, len(value)) + b"".join(encode(key) + encode(item) for key, item in value.items())
     assert isinstance(value, list)
