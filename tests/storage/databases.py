@@ -1,5 +1,7 @@
 """Databases for tests: small limits, one table called notes."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -59,3 +61,25 @@ def adding(text: str) -> Callable[[Tx], int]:
 async def texts(database: SqliteDatabase) -> list[str]:
     rows = await database.read(lambda q: q.rows("SELECT text FROM notes ORDER BY text"))
     return [str(text) for (text,) in rows]
+
+
+class Gate:
+    """Work that stands still on the writer's thread until it is let go."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._entered = threading.Event()
+        self.go = threading.Event()
+        self.task = asyncio.create_task(database.transaction(self._work))
+
+    def _work(self, tx: Tx) -> int:
+        self._entered.set()
+        assert self.go.wait(10)
+        return add(tx, "gate")
+
+    async def entered(self) -> None:
+        assert await asyncio.to_thread(self._entered.wait, 10)
+
+
+async def let_all_queue(database: SqliteDatabase, count: int) -> None:
+    while database.waiting_writes < count:  # noqa: ASYNC110 - the callers only need their turn
+        await asyncio.sleep(0)

@@ -1,5 +1,4 @@
 import asyncio
-import random
 import sqlite3
 import threading
 from pathlib import Path
@@ -10,29 +9,7 @@ from shortener import errors
 from shortener.storage.database import UniqueViolation, sql
 from shortener.storage.sqlite import SqliteDatabase
 from shortener.tx import Tx
-from tests.storage.databases import add, adding, notes_database, opening, texts
-
-
-class Gate:
-    """Work that stands still on the writer's thread until it is let go."""
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._entered = threading.Event()
-        self.go = threading.Event()
-        self.task = asyncio.create_task(database.transaction(self._work))
-
-    def _work(self, tx: Tx) -> int:
-        self._entered.set()
-        assert self.go.wait(10)
-        return add(tx, "gate")
-
-    async def entered(self) -> None:
-        assert await asyncio.to_thread(self._entered.wait, 10)
-
-
-async def let_all_queue(database: SqliteDatabase, count: int) -> None:
-    while database.waiting_writes < count:  # noqa: ASYNC110 - the callers only need their turn
-        await asyncio.sleep(0)
+from tests.storage.databases import add, adding, texts
 
 
 async def test_a_unit_of_work_returns_its_result_and_is_durable(database: SqliteDatabase, tmp_path: Path) -> None:
@@ -57,54 +34,6 @@ async def test_statements_give_rows_and_counts(database: SqliteDatabase) -> None
 
     assert await database.transaction(work) == [[(4, "d")], ("b",), None, 2, 0, 0]
     assert await texts(database) == ["a!", "b!", "c", "d"]
-
-
-async def test_units_that_wait_together_share_one_commit(database: SqliteDatabase) -> None:
-    commits = database.writer_stats.commits
-    gate = Gate(database)
-    await gate.entered()
-    units = [asyncio.create_task(database.transaction(adding(f"n{i}"))) for i in range(64)]
-    await let_all_queue(database, 64)
-    gate.go.set()
-    assert await asyncio.gather(gate.task, *units) == [1] * 65
-    assert database.writer_stats.commits - commits == 2
-    assert len(await texts(database)) == 65
-
-
-async def test_64_callers_in_a_row_need_at_most_one_commit_for_eight_units(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "many.db", gather_seconds=0.01) as database:
-
-        async def caller(name: int) -> None:
-            for i in range(20):
-                await database.transaction(adding(f"{name} {i}"))
-                for _ in range(name % 7):  # They come back at different times.
-                    await asyncio.sleep(0)
-
-        await asyncio.gather(*(caller(name) for name in range(64)))
-        stats = database.writer_stats
-        assert stats.units == 64 * 20 + 1
-        assert stats.commits <= stats.units / 8
-        assert len(await texts(database)) == 64 * 20
-
-
-async def test_a_lone_caller_never_waits_for_company(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "lone.db", gather_seconds=3600) as database:
-        for i in range(20):
-            await database.transaction(adding(f"n{i}"))
-        assert database.writer_stats.commits == 21
-
-
-async def test_company_that_does_not_come_is_not_waited_for_longer_than_configured(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "gone.db", gather_seconds=0.001) as database:
-        await asyncio.gather(*(database.transaction(adding(f"n{i}")) for i in range(5)))
-        await database.transaction(adding("alone"))
-        assert database.writer_stats.commits == 3
-
-
-async def test_a_batch_holds_no_more_units_than_configured(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "small.db", batch_max=10) as database:
-        await asyncio.gather(*(database.transaction(adding(f"n{i}")) for i in range(35)))
-        assert database.writer_stats.commits == 1 + 4
 
 
 async def test_a_failing_unit_undoes_itself_alone(database: SqliteDatabase) -> None:
@@ -200,103 +129,6 @@ async def test_callbacks_run_on_the_loop_before_the_caller_resumes_and_only_for_
     assert [record.getMessage() for record in caplog.records] == ["a callback after a commit failed"] * 2
 
 
-async def test_a_caller_cancelled_before_its_unit_starts_leaves_nothing(database: SqliteDatabase) -> None:
-    gate = Gate(database)
-    await gate.entered()
-    called: list[str] = []
-
-    def never(tx: Tx) -> None:
-        called.append("x")
-        add(tx, "never")
-
-    unit = asyncio.create_task(database.transaction(never))
-    await let_all_queue(database, 1)
-    unit.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await unit
-    assert database.waiting_writes == 0
-    gate.go.set()
-    await gate.task
-    assert (await texts(database), called) == (["gate"], [])
-
-
-async def test_a_caller_cancelled_while_its_unit_runs_changes_nothing_but_its_own_answer(
-    database: SqliteDatabase,
-) -> None:
-    called: list[str] = []
-    gate = Gate(database)
-    gate.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await gate.task  # Cancelled before it began.
-
-    entered, go = threading.Event(), threading.Event()
-
-    def work(tx: Tx) -> None:
-        tx.on_commit(lambda: called.append("committed"))
-        entered.set()
-        assert go.wait(10)
-        add(tx, "kept")
-
-    task = asyncio.create_task(database.transaction(work))
-    assert await asyncio.to_thread(entered.wait, 10)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    go.set()
-    await database.transaction(adding("later"))
-    assert (await texts(database), called) == (["kept", "later"], ["committed"])
-
-
-async def test_a_storm_of_cancellations_loses_no_acknowledged_write_and_breaks_nothing(
-    database: SqliteDatabase,
-) -> None:
-    dice = random.Random(5)
-    acknowledged: set[str] = set()
-    committed: list[str] = []
-
-    def work(tx: Tx, text: str) -> str:
-        tx.on_commit(lambda: committed.append(text))
-        add(tx, text)
-        if text.endswith("7"):
-            raise LookupError(text)
-        return text
-
-    async def caller(name: int) -> None:
-        acknowledged.add(await database.transaction(lambda tx: work(tx, f"n{name}")))
-
-    async def stormy(name: int) -> None:
-        task = asyncio.create_task(caller(name))
-        for _ in range(dice.randrange(12)):
-            await asyncio.sleep(0)
-        if dice.random() < 0.6:
-            task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    for start in range(0, 800, 100):
-        await asyncio.gather(*(stormy(name) for name in range(start, start + 100)))
-    await database.transaction(adding("afterwards"))
-    stored = set(await texts(database)) - {"afterwards"}
-    assert acknowledged <= stored
-    assert sorted(committed) == sorted(stored)
-    assert 100 < len(acknowledged) < 800
-    assert not any(text.endswith("7") for text in stored)
-    assert database.writer_stats.units == len(stored) + 2
-
-
-async def test_too_many_waiting_units_are_refused(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "full.db", queue_max=3) as database:
-        gate = Gate(database)
-        await gate.entered()
-        waiting = [asyncio.create_task(database.transaction(adding(f"n{i}"))) for i in range(3)]
-        await let_all_queue(database, 3)
-        with pytest.raises(errors.Exhausted) as caught:
-            await database.transaction(adding("refused"))
-        assert (caught.value.message, caught.value.overload) == ("too many writes are waiting", True)
-        gate.go.set()
-        await asyncio.gather(gate.task, *waiting)
-        assert await texts(database) == ["gate", "n0", "n1", "n2"]
-
-
 async def test_a_lock_of_another_process_is_waited_for_and_then_unavailable(
     database: SqliteDatabase, tmp_path: Path
 ) -> None:
@@ -329,55 +161,3 @@ async def test_work_that_ends_its_transaction_itself_fails_with_its_whole_batch(
     assert [type(result) for result in results] == [RuntimeError] * 3
     await database.transaction(adding("later"))
     assert await texts(database) == ["later"]
-
-
-async def test_the_end_commits_what_waits_and_refuses_what_comes(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "end.db") as database:
-        gate = Gate(database)
-        await gate.entered()
-        waiting = [asyncio.create_task(database.transaction(adding(f"n{i}"))) for i in range(50)]
-        await let_all_queue(database, 50)
-        closing = asyncio.create_task(database.close())
-        await asyncio.sleep(0)
-        with pytest.raises(errors.Unavailable):
-            await database.transaction(adding("refused"))
-        gate.go.set()
-        assert await asyncio.gather(gate.task, *waiting) == [1] * 51
-        await closing
-        await database.close()  # Once more does no harm.
-        with pytest.raises(errors.Unavailable):
-            await texts(database)
-    with pytest.raises(errors.Unavailable):
-        await database.transaction(adding("refused"))
-    async with opening(tmp_path / "end.db") as again:
-        assert len(await texts(again)) == 51
-
-
-async def test_a_cancelled_close_still_closes(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "end.db") as database:
-        gate = Gate(database)
-        await gate.entered()
-        closing = asyncio.create_task(database.close())
-        await asyncio.sleep(0)
-        closing.cancel()
-        gate.go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
-        assert gate.task.done()
-        with pytest.raises(errors.Unavailable):
-            await texts(database)
-
-
-async def test_a_writer_whose_task_is_cancelled_answers_everybody(tmp_path: Path) -> None:
-    async with notes_database(tmp_path / "end.db") as database:
-        gate = Gate(database)
-        await gate.entered()
-        waiting = asyncio.create_task(database.transaction(adding("waiting")))
-        await let_all_queue(database, 1)
-        (writer,) = [task for task in asyncio.all_tasks() if task.get_name() == "sqlite-writer"]
-        writer.cancel()
-        gate.go.set()
-        assert await gate.task == 1
-        with pytest.raises(errors.Unavailable):
-            await waiting
-        assert await texts(database) == ["gate"]
