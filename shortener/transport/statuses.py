@@ -45,6 +45,6 @@ def http_status(failure: errors.Failure) -> int:
     return TABLE[failure.code].http
 
 
-def problem_type(code: Code) -> str:
-    """Return the RFC 9457 `type` of a failure, a relative reference into the docs page."""
-    return f"/problems/{code.value}"
+def problem_type(code: Code | str) -> str:
+    """Return the RFC 9457 `type` of a failure: a relative reference that the gateway leads to its docs page."""
+    return f"/problems/{code.value if isinstance(code, Code) else code}"
