@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from shortener.analytics import frames
 from shortener.analytics.journal import Journal
-from shortener.analytics.model import Click, Position
+from shortener.analytics.model import START, Click, Position
 from shortener.analytics.pace import OncePerSecond
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
 from shortener.tx import Transactions, Tx
@@ -54,7 +54,7 @@ class CollectorStats:
     last_batch_seconds: float = 0.0
 
 
-class _Moved(Exception):  # noqa: N818 - an answer, not an error
+class Moved(Exception):  # noqa: N818 - an answer, not an error
     """The stored position is not where the batch began."""
 
 
@@ -89,9 +89,8 @@ class ClickCollector:
 
     def backlog_bytes(self) -> int:
         """Return how much of the journal waits to be moved. Looks at the files: a few system calls."""
-        if self._position is None or self._position >= self._journal.end:
-            return 0
-        return self._journal.segments.bytes_after(self._position)
+        position = self._position or START
+        return self._journal.segments.bytes_after(position) if position < self._journal.end else 0
 
     async def catch_up(self) -> None:
         """Move all that has been flushed so far. Raises what the first failure raises."""
@@ -129,12 +128,16 @@ class ClickCollector:
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-            self._thread.shutdown(wait=True)
+            self.close()
         left = self.backlog_bytes()
         if left:
             _log.warning("%d bytes of clicks stay in the journal for the next start", left)
         if not task.cancelled():
             task.result()
+
+    def close(self) -> None:
+        """End the thread. Only needed where `run` was never made a task."""
+        self._thread.shutdown(wait=True)
 
     def _position_is_end(self) -> bool:
         return self._is_sure and self._position is not None and self._position >= self._journal.end
@@ -174,7 +177,7 @@ class ClickCollector:
 
     def _store_batch(self, tx: Tx, old: Position, batch: Batch) -> None:
         if not self._store.advance(tx, old, batch.position):
-            raise _Moved
+            raise Moved
         if batch.clicks:
             self._store.append(tx, batch.clicks)
             counts = Counter(click.ref for click in batch.clicks if self._store.is_counted(click))
@@ -182,17 +185,21 @@ class ClickCollector:
 
     def _read(self, position: Position, end: Position) -> Batch:
         piece = self._journal.segments.read(position, end, records_max=self._batch_max)
+        lost_bytes = piece.lost_bytes
+        while not piece.payloads and piece.position < end:  # The end of a segment.
+            piece = self._journal.segments.read(piece.position, end, records_max=self._batch_max)
+            lost_bytes += piece.lost_bytes
         clicks: list[Click] = []
-        lost = 0
+        lost_records = 0
         for index, payload in enumerate(piece.payloads, 1):
             try:
                 clicks.append(self._click(payload))
             except frames.Malformed as error:
-                lost += 1
+                lost_records += 1
                 _log.warning("click journal: a record of another version is skipped: %s", error)
             if index % _RECORDS_AT_ONCE == 0:
                 time.sleep(0)
-        return Batch(clicks, piece.position, piece.lost_bytes, lost)
+        return Batch(clicks, piece.position, lost_bytes, lost_records)
 
     def _click(self, payload: bytes) -> Click:
         seen = frames.decode(payload)
