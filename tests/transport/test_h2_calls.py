@@ -12,8 +12,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpclib.health.service import OVERALL, Health
 from grpclib.health.v1 import health_pb2
-from grpclib.reflection.v1 import reflection_pb2
 from grpclib.reflection.service import ServerReflection
+from grpclib.reflection.v1 import reflection_pb2
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.transport.h2 import RpcServer

@@ -1,7 +1,7 @@
 """Stopping: two GOAWAYs, calls under way are answered, nothing is left behind. And TLS."""
 
 import asyncio
-import datetime
+import datetime as dt
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -110,15 +110,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -139,11 +139,7 @@ async def test_tls_serves_clients_that_choose_h2_and_no_others(certificate: tupl
         assert (await method(channel, "echo")(GetUrlRequest("x" * 100_000))).found
     client = ssl.create_default_context(cafile=str(certificate[0]))
     client.set_alpn_protocols(["http/1.1"])
-    with pytest.raises((ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)):
-        reader, writer = await asyncio.open_connection("localhost", server.port, ssl=client)
-        try:
-            await reader.readexactly(1)
-        finally:
-            writer.close()
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await asyncio.open_connection("localhost", server.port, ssl=client)
     server.close()
     await server.wait_closed()

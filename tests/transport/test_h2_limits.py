@@ -82,11 +82,11 @@ async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(flood: Callabl
 
 
 async def test_calls_pay_for_the_frames_around_them() -> None:
-    async with serving(Odd(), limits=replace(LIMITS, idle_frames_max=20, idle_frames_refill=0)) as server:
-        async with wire(server) as client:
-            for number in range(1, 401, 2):
-                client.write(frame(6, 0, 0, bytes(8)), frame(8, 0, 0, b"\0\0\0\x64"), client.call(number))
-                assert (await client.ended(number)).status == "0"
+    limits = replace(LIMITS, idle_frames_max=20, idle_frames_refill=0)
+    async with serving(Odd(), limits=limits) as server, wire(server) as client:
+        for number in range(1, 401, 2):
+            client.write(frame(6, 0, 0, bytes(8)), frame(8, 0, 0, b"\0\0\0\x64"), client.call(number))
+            assert (await client.ended(number)).status == "0"
 
 
 def test_the_budget_comes_back_with_time_and_never_exceeds_itself() -> None:
@@ -122,13 +122,17 @@ async def test_resets_do_not_buy_concurrency() -> None:
 
 
 async def test_a_client_that_never_greets_is_dropped() -> None:
-    async with serving(Odd(), handshake_seconds=0.05) as server:
-        async with wire(server, greet=False) as silent, wire(server, greet=False) as slow, wire(server) as honest:
-            slow.write(b"PRI * HTTP/2.0\r\n")
-            await honest.settle()
-            await silent.finish()
-            await slow.finish()
-            assert server.connections == 1
+    async with (
+        serving(Odd(), handshake_seconds=0.05) as server,
+        wire(server) as honest,
+        wire(server, greet=False) as silent,
+        wire(server, greet=False) as slow,
+    ):
+        slow.write(b"PRI * HTTP/2.0\r\n")
+        await honest.settle()
+        await silent.finish()
+        await slow.finish()
+        assert server.connections == 1
 
 
 async def test_connections_beyond_the_limit_are_dropped() -> None:

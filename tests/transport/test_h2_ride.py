@@ -105,7 +105,7 @@ async def test_a_timeout_entered_in_the_first_step_fires(stage: Stage) -> None:
 
     async def quick() -> None:
         async with asyncio.timeout(0):
-            pass
+            await nothing()
 
     await stage.start(slow, patient, quick)
     assert sorted(await stage.all_ended()) == ["TimeoutError", "ok", "ok"]

@@ -15,6 +15,7 @@ from shortener.transport.h2.head import PLAIN, TOO_LARGE, Head, check_fields, re
 from shortener.transport.h2.hpack import Decoder
 from shortener.transport.h2.intake import Intake
 from shortener.transport.h2.outbox import Outbox
+from shortener.transport.h2.room import Room
 from shortener.transport.h2.shared import Shared
 from shortener.transport.h2.stream import UNAVAILABLE, Stream
 
@@ -31,8 +32,8 @@ class Calls:
     """
 
     __slots__ = (
-        "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed", "_room_waiters",
-        "_sent_waiters", "budget", "final_id", "intake", "last_id", "leaving", "limits", "outbox", "running", "shared",
+        "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed",
+        "budget", "final_id", "intake", "last_id", "leaving", "limits", "outbox", "room", "running", "shared",
         "stopping", "streams", "transport",
     )  # fmt: skip
 
@@ -52,6 +53,7 @@ class Calls:
         self._on_ready = on_ready
         self.budget = Budget(most=shared.limits.idle_frames_max, refill=shared.limits.idle_frames_refill)
         self.intake = Intake(self, shared)
+        self.room = Room(shared, outbox)
         self.streams: dict[int, Stream] = {}
         self.last_id = 0
         self.final_id = frames.STREAM_ID_MAX  # GOAWAY's: streams beyond are refused
@@ -65,8 +67,6 @@ class Calls:
         self._postponed: deque[Stream] = deque()
         self._closed: dict[int, bool] = {}  # id -> whether we reset it, and so may still hear of it
         self._closed_before: dict[int, bool] = {}
-        self._room_waiters: deque[asyncio.Future[None]] = deque()
-        self._sent_waiters: dict[Stream, asyncio.Future[None]] = {}
 
     # Opening.
 
@@ -153,7 +153,7 @@ class Calls:
 
     def start(self, stream: Stream) -> None:
         """Run the handler, now or when the client has taken enough of what waits for it."""
-        if self.outbox.waiting > self.limits.send_max:
+        if not self.room.free:
             self._postponed.append(stream)
             return
         if stream.deadline_at is not None and stream.deadline_at <= monotonic():
@@ -186,7 +186,7 @@ class Calls:
 
     def start_postponed(self) -> None:
         """Start what waited for room; call from a plain callback of the loop."""
-        while self._postponed and self.outbox.waiting <= self.limits.send_max:
+        while self._postponed and self.room.free:
             stream = self._postponed.popleft()
             if not stream.over:
                 self.start(stream)
@@ -252,15 +252,14 @@ class Calls:
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
-        if stream.queue is not None:
-            self.outbox.drop(stream)
         if stream.held:
             self.intake.drop(stream)
         if stream.waiter is not None:
             stream.wake()
         if self._postponed and not stream.started:
             self._postponed.remove(stream)
-        if self._sent_waiters or self._room_waiters or self._postponed:
+        if stream.queue is not None:
+            self.outbox.drop(stream)
             self.drained(stream)
         if self.leaving and not self.streams:
             self._on_empty()
@@ -274,47 +273,13 @@ class Calls:
         """Whether we reset this stream lately: the client may not know yet."""
         return self._closed.get(stream_id) or self._closed_before.get(stream_id) or False
 
-    # Backpressure.
-
-    async def room(self, size: int) -> None:
-        """Wait until this connection may take another message of `size` bytes.
-
-        Raises GRPCError RESOURCE_EXHAUSTED when the whole server holds too much already.
-        """
-        held = self.shared.held
-        while self.outbox.waiting > self.limits.send_max:
-            if held.size + size > self.limits.held_max:
-                raise GRPCError(Status.RESOURCE_EXHAUSTED, "too much waits to be sent")
-            waiter = self.shared.loop.create_future()
-            self._room_waiters.append(waiter)
-            held.size += size
-            try:
-                await waiter
-            finally:
-                held.size -= size
-
-    async def sent(self, stream: Stream) -> None:
-        """Wait until the client has taken what waits on `stream`, or has gone."""
-        while stream.queue is not None and not stream.over:
-            waiter = self._sent_waiters[stream] = self.shared.loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._sent_waiters.pop(stream, None)
-
     def drained(self, stream: Stream) -> None:
         """Wake those who wait for a stream to be sent, or for room."""
-        waiter = self._sent_waiters.get(stream)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self.room.drained(stream)
         self.make_room()
 
     def make_room(self) -> None:
         """Wake those who wait for room, if there is some."""
-        if self.outbox.waiting <= self.limits.send_max:
-            while self._room_waiters:
-                waiter = self._room_waiters.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-            if self._postponed:
-                self._on_ready()
+        self.room.make()
+        if self._postponed and self.room.free:
+            self._on_ready()

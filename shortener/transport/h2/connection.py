@@ -23,7 +23,7 @@ class Owner(Protocol):
     """The server, as its connections see it."""
 
     def admits(self, connection: "Connection") -> bool:
-        """Return whether there is room for one more, and keep it if so."""
+        """Know a new connection, and return whether there is room for it."""
 
     def lost(self, connection: "Connection") -> None:
         """Forget a connection."""

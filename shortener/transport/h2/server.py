@@ -21,6 +21,7 @@ from shortener.transport.settings import RpcSettings
 log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 1.0  # for clients to take their last bytes
+_ACCEPT_TURNS = 3  # of the loop, from an accepted socket to `connection_made`, where we refuse it
 
 
 class Servable(Protocol):
@@ -94,12 +95,12 @@ class RpcServer:
     # The connections' side.
 
     def admits(self, connection: Connection) -> bool:
-        """Keep a new connection, if there is room."""
-        if self._closed or len(self._connections) >= self._settings.connections_max:
-            log.warning("refused a connection: %d are open", len(self._connections))
-            return False
+        """Know a new connection until it is lost, and return whether there is room for it."""
         self._connections.add(connection)
         self._empty.clear()
+        if self._closed or len(self._connections) > self._settings.connections_max:
+            log.warning("refused a connection: %d are open", len(self._connections) - 1)
+            return False
         return True
 
     def lost(self, connection: Connection) -> None:
@@ -169,6 +170,8 @@ class RpcServer:
         if self._shared is None:
             return
         await self._shared.runner.close()
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._empty.wait()

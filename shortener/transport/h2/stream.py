@@ -165,7 +165,7 @@ class Stream:
             raise ProtocolError("message was already sent")
         outbox = self._calls.outbox
         if outbox.waiting and not self.over:
-            await self._calls.room(len(data))
+            await self._calls.room.wait(len(data))
         if not self.method.reply_streams:
             self._reply = data
             return
@@ -175,7 +175,7 @@ class Stream:
             return
         outbox.message(self, data)
         if self.queue is not None:
-            await self._calls.sent(self)
+            await self._calls.room.sent(self)
 
     async def send_trailing_metadata(
         self,
