@@ -31,6 +31,22 @@ async def test_a_caller_cancelled_before_its_unit_starts_leaves_nothing(database
     assert (await texts(database), called) == (["gate"], [])
 
 
+async def test_a_caller_cancelled_in_the_moment_before_its_unit_starts_leaves_nothing(database: SqliteDatabase) -> None:
+    called: list[str] = []
+
+    def never(tx: Tx) -> None:
+        called.append("x")
+        add(tx, "never")
+
+    unit = asyncio.create_task(database.transaction(never))
+    await asyncio.sleep(0)
+    unit.cancel()  # The writer has been woken already, and takes its turn before the caller.
+    with pytest.raises(asyncio.CancelledError):
+        await unit
+    await database.transaction(adding("later"))
+    assert (await texts(database), called) == (["later"], [])
+
+
 async def test_a_caller_cancelled_while_its_unit_runs_changes_nothing_but_its_own_answer(
     database: SqliteDatabase,
 ) -> None:

@@ -3,13 +3,16 @@ import random
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from shortener import errors
+from shortener.storage.connection import SqliteThread
 from shortener.storage.database import Row, Sql
+from shortener.storage.readers import _Read
 from shortener.storage.sqlite import SqliteDatabase
 from shortener.tx import Tx
 from tests.storage.databases import ENDLESS, add, adding, notes_database, texts
@@ -24,13 +27,16 @@ class Held:
         self._first, self._then = first, then
         self._entered = threading.Event()
         self.go = threading.Event()
+        self.finished: list[str] = []
         self.task = asyncio.create_task(database.read(self._query))
 
     def _query(self, q: Sql) -> tuple[list[Row], list[Row]]:
         first = q.rows(self._first)
         self._entered.set()
         assert self.go.wait(10)
-        return first, q.rows(self._then)
+        second = q.rows(self._then)
+        self.finished.append(self._then)
+        return first, second
 
     async def entered(self) -> None:
         assert await asyncio.to_thread(self._entered.wait, 10)
@@ -110,9 +116,10 @@ async def test_a_cancelled_read_is_interrupted_and_its_reader_serves_the_next(tm
         assert database.reader_stats.reads_interrupted == 1
 
 
-async def test_a_read_cancelled_between_two_statements_does_not_begin_the_second(tmp_path: Path) -> None:
+@pytest.mark.parametrize("then", ["SELECT 2", ENDLESS])
+async def test_a_read_cancelled_between_two_statements_does_not_begin_the_second(tmp_path: Path, then: str) -> None:
     async with notes_database(tmp_path / "one.db", readers=1) as database:
-        held = Held(database, then=ENDLESS)
+        held = Held(database, then=then)
         await held.entered()
         held.task.cancel()
         await asyncio.sleep(0)
@@ -121,6 +128,48 @@ async def test_a_read_cancelled_between_two_statements_does_not_begin_the_second
         with pytest.raises(asyncio.CancelledError):
             await held.task
         assert await texts(database) == []
+        assert held.finished == []
+
+
+def test_an_interrupt_that_comes_too_late_does_not_touch_the_connection() -> None:
+    interrupts: list[str] = []
+
+    class Watched(sqlite3.Connection):
+        def interrupt(self) -> None:
+            interrupts.append("interrupted")
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None, factory=Watched)) as raw:
+        read = _Read(raw, lambda _: read.interrupt())
+        read.run()
+        assert interrupts == ["interrupted"]
+        read.interrupt()
+        assert interrupts == ["interrupted"]
+        assert not raw.in_transaction
+
+
+async def test_a_reader_given_to_a_caller_who_is_cancelled_in_the_same_moment_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with notes_database(tmp_path / "one.db", readers=1) as database:
+        held = Held(database)
+        await held.entered()
+        waiting = asyncio.create_task(texts(database))
+        while not database.waiting_reads:  # noqa: ASYNC110 - the caller only needs its turn
+            await asyncio.sleep(0)
+        give = database._readers._give
+
+        def give_and_cancel(thread: SqliteThread) -> None:
+            give(thread)
+            monkeypatch.undo()
+            waiting.cancel()
+
+        monkeypatch.setattr(database._readers, "_give", give_and_cancel)
+        held.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await held.task
+        async with asyncio.timeout(10):
+            assert await texts(database) == []
 
 
 async def test_a_storm_of_cancelled_reads_never_hits_another_read(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from pathlib import Path
@@ -149,6 +150,19 @@ async def test_a_transaction_object_refuses_statements_after_its_end(database: S
     await database.transaction(kept.append)
     with pytest.raises(RuntimeError, match="after the end of its transaction"):
         add(kept[0], "late")
+
+
+async def test_nothing_is_written_after_the_engine_gave_up_the_transaction(database: SqliteDatabase) -> None:
+    def work(tx: Tx) -> None:
+        with contextlib.suppress(UniqueViolation):
+            sql(tx).run("INSERT OR ROLLBACK INTO notes (text) VALUES ('a')")
+        add(tx, "stray")
+
+    await database.transaction(adding("a"))
+    units = [database.transaction(adding("b")), database.transaction(work), database.transaction(adding("c"))]
+    results = await asyncio.gather(*units, return_exceptions=True)
+    assert [type(result) for result in results] == [RuntimeError] * 3
+    assert await texts(database) == ["a"]
 
 
 async def test_work_that_ends_its_transaction_itself_fails_with_its_whole_batch(database: SqliteDatabase) -> None:
