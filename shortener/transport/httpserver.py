@@ -1,6 +1,6 @@
-"""Runs an aiohttp application with what aiohttp leaves out: time for a head, a drain that loses no request, own errors.
+"""Runs an aiohttp application with what aiohttp leaves out: time for heads, a drain that loses nothing, own errors.
 
-It builds on `web.RequestHandler`, aiohttp's protocol class, whose private state it reads in two places; tests cover both.
+It builds on `web.RequestHandler`, aiohttp's protocol class, and reads its private state in one place; tests cover it.
 """
 
 import asyncio
@@ -90,10 +90,9 @@ class HttpServer:
     def lost(self, connection: "_Connection") -> None:
         """Count a connection out, and let the next one begin."""
         self._connections.discard(connection)
-        with suppress(ValueError):
+        if connection in self._waiting:
             self._waiting.remove(connection)
-            return
-        if self._waiting:
+        elif self._waiting:
             self._waiting.popleft().begin()
         if not self._connections:
             self._empty.set()
