@@ -139,7 +139,10 @@ def _parameters(operation: Json) -> Iterator[str]:
     yield "</tbody></table>"
 
 
-_TABLE_HEAD = '<table><thead><tr><th scope="col">Name</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead><tbody>'
+_TABLE_HEAD = (
+    '<table><thead><tr><th scope="col">Name</th><th scope="col">Type</th><th scope="col">Meaning</th></tr></thead>'
+    "<tbody>"
+)
 
 
 def _row(name: str, kind: str, text: str) -> str:

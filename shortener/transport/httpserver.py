@@ -18,6 +18,9 @@ from shortener.transport.problems import http_problem, internal_response
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+_CANCEL_SECONDS = 0.05
+"""What aiohttp waits for handlers before it cancels them: `drain` has waited already. It takes 0 for ever."""
+_CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,13 @@ class HttpServer:
     """One HTTP listener. Build it inside a running event loop; start it once."""
 
     def __init__(self, app: web.Application, *, settings: HttpSettings, new_id: NewId) -> None:
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None)
+        self._runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=_CANCEL_SECONDS,
+            handler_cancellation=True,  # a caller who left waits for nothing; without it, such work outlives `close`
+        )
         self._settings = settings
         self._new_id = new_id
         self._listener: asyncio.Server | None = None
@@ -133,14 +142,17 @@ class HttpServer:
         """Stop now: close every connection, cancel what still runs, end the application."""
         if self._listener is not None:
             self._listener.close()
-        for connection in list(self._connections):
-            connection.abort()
-        if self._runner.server is not None:
-            await self._runner.server.shutdown(0.0)
+        connections = list(self._connections)
+        tasks = [task for connection in connections if (task := connection.task) is not None]
         await self._runner.cleanup()
+        for connection in connections:
+            connection.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+        await self._emptied(_CLOSE_SECONDS)
         if self._listener is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(_CLOSE_SECONDS):
                     await self._listener.wait_closed()
 
 
@@ -203,6 +215,11 @@ class _Connection(web.RequestHandler):
         """Close unless a request is being answered."""
         if self._is_between_requests():
             self.force_close()
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task that reads requests and runs handlers, one after another."""
+        return self._task_handler
 
     def abort(self) -> None:
         """Drop the connection with what it has not sent."""

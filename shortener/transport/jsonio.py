@@ -186,8 +186,9 @@ def dump(value: dict[str, Any]) -> bytes:
 def shortest_float(value: float) -> float:
     """Return the number with the fewest digits that is the same 32-bit float, as gRPC callers see it."""
     packed = struct.pack("<f", value)
+    exact: float = struct.unpack("<f", packed)[0]
     for digits in range(6, 9):
-        short = float(f"{value:.{digits}g}")
+        short = float(f"{exact:.{digits}g}")
         if struct.pack("<f", short) == packed:
             return short
-    return float(f"{value:.9g}")
+    return float(f"{exact:.9g}")

@@ -21,6 +21,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
+    "Server": "shortener",  # aiohttp would name its version
 }
 """On every answer of the gateway; an answer that brings one of its own keeps that."""
 
