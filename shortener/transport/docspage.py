@@ -154,7 +154,8 @@ def _body(document: Json, operation: Json) -> Iterator[str]:
         schema = _resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
         yield "<h3>Body</h3>" + _TABLE_HEAD
         for name, field in schema["properties"].items():
-            yield _row(name, field["type"], field.get("description", ""))
+            kind = field["type"] + (", required" if name in schema.get("required", ()) else "")
+            yield _row(name, kind, field.get("description", ""))
         yield "</tbody></table>"
 
 
@@ -167,11 +168,36 @@ def _responses(document: Json, operation: Json) -> Iterator[str]:
         yield f"<h3>Answer: {status} {escape(response['description'])}</h3>"
         for media_type, content in response.get("content", {}).items():
             if "schema" in content and media_type == "application/json":
-                yield _example("", json.dumps(_sample(document, content["schema"]), indent=2))
+                yield from _meanings(document, content["schema"])
+                yield _example("", _pretty(_sample(document, content["schema"])))
             else:
                 yield f"<p><code>{escape(media_type)}</code></p>"
     if codes:
         yield f"<p>Errors: {' '.join(codes)}</p>"
+
+
+def _meanings(document: Json, schema: Json) -> Iterator[str]:
+    """Explain the fields of an answer, those of the messages inside it too, each message once."""
+    waiting, seen = [schema], set()
+    while waiting:
+        reference = waiting.pop(0)
+        resolved = _resolved(document, reference)
+        title = reference.get("$ref", "").rpartition("/")[2]
+        if title in seen or "properties" not in resolved:
+            continue
+        seen.add(title)
+        rows = []
+        for name, field in resolved["properties"].items():
+            inner = field.get("items", field)
+            if "$ref" in inner:
+                waiting.append(inner)
+            kind = inner["$ref"].rpartition("/")[2] if "$ref" in inner else inner["type"]
+            rows.append(_row(name, f"array of {kind}" if "items" in field else kind, field.get("description", "")))
+        yield f"<details><summary>{escape(title)}</summary>{_TABLE_HEAD}{''.join(rows)}</tbody></table></details>"
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _errors(document: Json) -> Iterator[str]:

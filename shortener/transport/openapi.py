@@ -7,7 +7,7 @@ from typing import Any
 import betterproto
 
 from shortener.errors import Code
-from shortener.transport.descriptors import pool
+from shortener.transport.descriptors import comments, pool
 from shortener.transport.fields import Field, fields_of
 from shortener.transport.problems import HTTP_PROBLEMS, MEDIA_TYPE
 from shortener.transport.routes import Query, Route
@@ -184,7 +184,7 @@ def _reference(cls: type[betterproto.Message], schemas: dict[str, Json]) -> Json
         schemas[name] = {
             "type": "object",
             "required": [field.name for field in fields],
-            "properties": {field.name: _property(field, schemas) for field in fields},
+            "properties": {field.name: _property(cls, field, schemas) for field in fields},
         }
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -192,18 +192,28 @@ def _reference(cls: type[betterproto.Message], schemas: dict[str, Json]) -> Json
 def _body_schema(cls: type[betterproto.Message], hidden: frozenset[str], schemas: dict[str, Json]) -> Json:
     """Return a reference to the schema of a body, without the fields that a REST caller may not set."""
     name = schema_name(cls)
-    properties = {field.name: _property(field, schemas) for field in fields_of(cls) if field.name not in hidden}
-    schemas[name] = {"type": "object", "properties": properties}
+    fields = [field for field in fields_of(cls) if field.name not in hidden]
+    schema: Json = {"type": "object", "properties": {field.name: _property(cls, field, schemas) for field in fields}}
+    required = [field.name for field in fields if _comment(cls, field).startswith(_REQUIRED)]
+    schemas[name] = schema | ({"required": required} if required else {})
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _property(field: Field, schemas: dict[str, Json]) -> Json:
+_REQUIRED = "Required: "
+
+
+def _comment(cls: type[betterproto.Message], field: Field) -> str:
+    return comments().get(f"{cls.__module__.rpartition('.')[2]}.{schema_name(cls)}.{field.name}", "")
+
+
+def _property(cls: type[betterproto.Message], field: Field, schemas: dict[str, Json]) -> Json:
     schema = _reference(field.message, schemas) if field.message is not None else dict(_SCALARS[field.kind])
-    if field.name.endswith(("_at", "_time", "timestamp")):
-        schema["description"] = "Unix seconds; 0 means never." if field.name == "expires_at" else "Unix seconds."
     if field.name == "password":
         schema["format"] = "password"
-    return {"type": "array", "items": schema} if field.repeated else schema
+    if field.repeated:
+        schema = {"type": "array", "items": schema}
+    text = _comment(cls, field).removeprefix(_REQUIRED).removeprefix("Optional: ")
+    return schema | ({"description": text} if text else {})
 
 
 def schema_name(cls: type[betterproto.Message]) -> str:

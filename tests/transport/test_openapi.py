@@ -2,12 +2,15 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_tools import protoc
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from shortener.gen import url, user
-from shortener.transport import docspage, openapi
+from shortener.transport import descriptors, docspage, openapi
 from shortener.transport.routes import Reply, Route
 from tests.transport.site import Site, running
 
@@ -50,6 +53,38 @@ async def test_an_operation_says_what_it_takes_and_gives(document: openapi.Json)
 def test_schemas_have_the_names_of_the_protos() -> None:
     assert openapi.schema_name(url.ListUrLsResponse) == "ListURLsResponse"
     assert openapi.schema_name(user.UserListResponse) == "UserListResponse"
+
+
+def test_comments_of_the_protos_become_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"user.RegisterRequest.email": "Required: User email", "user.RegisterRequest.name": "Optional: Full name"}
+    monkeypatch.setattr(openapi, "comments", lambda: said)
+
+    async def register(_: object) -> Reply:
+        return Reply()
+
+    route = Route("POST", "/api/auth/register", register, "Register", body=user.RegisterRequest)
+    schema = openapi.document([route], title="t", version="1", description="d")["components"]["schemas"][
+        "RegisterRequest"
+    ]
+    assert schema == {
+        "type": "object",
+        "required": ["email"],
+        "properties": {
+            "email": {"type": "string", "description": "User email"},
+            "password": {"type": "string", "format": "password"},
+            "name": {"type": "string", "description": "Full name"},
+        },
+    }
+
+
+def test_comments_are_read_from_descriptors_with_source_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = tmp_path / "protos.desc"
+    protos = Path(__file__).parents[2] / "protos"
+    options = [f"--proto_path={protos}", "--include_source_info", f"--descriptor_set_out={made}"]
+    assert protoc.main(["protoc", *options, str(protos / "url.proto")]) == 0
+    files = list(FileDescriptorSet.FromString(made.read_bytes()).file)
+    monkeypatch.setattr(descriptors, "_our_files", lambda: files)
+    assert descriptors.comments.__wrapped__()["url.URL.clicks"] == "Clicks recorded, plus IncrementClicks calls"
 
 
 class Outline(HTMLParser):
