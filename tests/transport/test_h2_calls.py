@@ -10,6 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpclib import GRPCError
+from grpclib.const import Status
 from grpclib.health.service import OVERALL, Health
 from grpclib.health.v1 import health_pb2
 from grpclib.reflection.service import ServerReflection
@@ -17,7 +19,7 @@ from grpclib.reflection.v1 import reflection_pb2
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.transport.h2 import RpcServer
-from tests.transport.h2_peer import Odd, channel_to, encode, eventually, method, serving
+from tests.transport.h2_peer import Odd, channel_to, encode, eventually, method, serving, unary
 from tests.transport.h2_wire import wire
 
 CODE = grpc.StatusCode
@@ -117,6 +119,26 @@ async def test_faults_of_handlers_are_internal_and_keep_their_text(name: str, ca
             error = await failure(method(channel, name)(GetUrlRequest("a")))
     assert (error.code(), error.details()) == (CODE.INTERNAL, "internal error")
     assert [record.name for record in caplog.records] == ["shortener.transport.h2.stream"]
+
+
+async def test_an_error_that_cannot_be_sent_is_internal_and_the_connection_lives(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    odd = Odd()
+
+    async def strange(stream: Any) -> None:
+        raise GRPCError(Status.NOT_FOUND, "x", ["no message"])
+
+    async def wrong(stream: Any) -> None:
+        await stream.send_message("no message")
+
+    odd.extra = {"/test.Odd/strange": unary(strange), "/test.Odd/wrong": unary(wrong)}
+    async with serving(odd) as server, channel_to(server) as channel:
+        for name in ("strange", "wrong"):
+            error = await failure(method(channel, name)(GetUrlRequest("a")))
+            assert (error.code(), error.details()) == (CODE.INTERNAL, "internal error")
+        assert (await method(channel, "echo")(GetUrlRequest("b"))).found
+    assert len(caplog.records) == 2
 
 
 async def test_metadata_travels_both_ways() -> None:

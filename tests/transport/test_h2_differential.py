@@ -11,7 +11,6 @@ import h2.errors
 import h2.exceptions
 import h2.settings
 import hpack
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -1,6 +1,7 @@
 """Stopping: two GOAWAYs, calls under way are answered, nothing is left behind. And TLS."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import ssl
 from dataclasses import replace
@@ -139,7 +140,13 @@ async def test_tls_serves_clients_that_choose_h2_and_no_others(certificate: tupl
         assert (await method(channel, "echo")(GetUrlRequest("x" * 100_000))).found
     client = ssl.create_default_context(cafile=str(certificate[0]))
     client.set_alpn_protocols(["http/1.1"])
-    with pytest.raises((ConnectionError, ssl.SSLError)):
-        await asyncio.open_connection("localhost", server.port, ssl=client)
+
+    async def first_byte() -> bytes:
+        reader, writer = await asyncio.open_connection("localhost", server.port, ssl=client)
+        with contextlib.closing(writer):
+            return await reader.readexactly(1)
+
+    with pytest.raises((ConnectionError, ssl.SSLError, asyncio.IncompleteReadError)):
+        await first_byte()
     server.close()
     await server.wait_closed()

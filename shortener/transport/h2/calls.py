@@ -19,7 +19,8 @@ from shortener.transport.h2.room import Room
 from shortener.transport.h2.shared import Shared
 from shortener.transport.h2.stream import UNAVAILABLE, Stream
 
-_CLOSED_MAX = 512
+_CLOSED_MAX = 128
+_CACHED_BLOCK_MAX = 512  # bytes; longer blocks are decoded each time
 _FINISHED_REFUND = 8
 _RESET_COST = 2
 
@@ -115,7 +116,7 @@ class Calls:
             head = read_head(fields, self.shared.methods)
         except ProtocolError as error:
             raise StreamError(stream_id, error.code, error.reason) from None
-        if unchanged:
+        if unchanged and len(block) <= _CACHED_BLOCK_MAX:
             if len(self._heads) >= self.limits.header_cache_max:
                 self._heads.clear()
             self._heads[block] = head
@@ -169,8 +170,9 @@ class Calls:
             stream.timer = self.shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
 
     def ran(self, stream: Stream) -> None:
-        """Take a handler's end."""
-        self.budget.refund(_FINISHED_REFUND)
+        """Take a handler's end; only one whose answer somebody still wants earns the budget something."""
+        if not stream.over:
+            self.budget.refund(_FINISHED_REFUND)
         if stream.task is not None:
             stream.task = None
             self.running -= 1

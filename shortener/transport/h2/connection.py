@@ -257,6 +257,9 @@ class Connection(asyncio.Protocol):
         if self.closed_at or self.drain_at:
             return
         self.drain_at = monotonic()
+        if not self.settled:
+            self.go_away(ErrorCode.NO_ERROR)
+            return
         self.outbox.write(frames.goaway(frames.STREAM_ID_MAX, ErrorCode.NO_ERROR))
         self.outbox.write(frames.frame(frames.PING, 0, 0, _DRAIN))
 

@@ -98,6 +98,7 @@ class FrameReader:
                 return None
         data, position = self._data, self._position
         if len(data) - position < 9:
+            self._trim()
             return None
         high, low, kind, flags, stream_id = _HEAD(data, position)
         length = high << 8 | low
@@ -105,6 +106,7 @@ class FrameReader:
             raise _size_error("frame above SETTINGS_MAX_FRAME_SIZE")
         end = position + 9 + length
         if end > len(data):
+            self._trim()
             return None
         self._position = end
         stream_id &= STREAM_ID_MAX
@@ -116,6 +118,12 @@ class FrameReader:
         ):
             return kind, flags, stream_id, payload, length
         return self._checked(kind, flags, stream_id, payload)
+
+    def _trim(self) -> None:
+        """Keep no more of what was fed than the frame that is not whole yet."""
+        if self._position:
+            self._data = self._data[self._position :]
+            self._position = 0
 
     def _read_preface(self) -> None:
         """Compare what has come of the preface, so that another protocol's first byte ends the connection."""

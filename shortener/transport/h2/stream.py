@@ -31,8 +31,8 @@ UNAVAILABLE = "the server is stopping"
 class Stream:
     """A request and its answer.
 
-    What the handler's methods do to a call that is already over (reset by the client, past its deadline, connection
-    lost) is nothing: its task is cancelled, and nobody is left to hear it.
+    On a call that is over (reset, past its deadline, connection lost) the handler's methods do nothing: its task is
+    cancelled, and nobody is left to hear it.
     """
 
     __slots__ = (
@@ -132,7 +132,7 @@ class Stream:
         self._calls.intake.consumed(self, len(data) + PREFIX)
         return self.method.decode(data)
 
-    def __aiter__(self) -> "Stream":
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
@@ -145,7 +145,7 @@ class Stream:
         """Send the response headers now; ProtocolError when they went out before."""
         if self._headers_sent:
             raise ProtocolError("initial metadata was already sent")
-        self._send_headers(encode_custom(metadata) if metadata else [])
+        self._send_headers(encode_custom(metadata or ()))
 
     def _send_headers(self, fields: list[tuple[str, str]]) -> None:
         self._headers_sent = True
@@ -190,8 +190,7 @@ class Stream:
             raise ProtocolError("trailing metadata was already sent")
         if status is Status.OK and not self.method.reply_streams and self._reply is None:
             raise ProtocolError("a unary call that is OK must send a message")
-        fields = encode_custom(metadata) if metadata else []
-        self._end(status, status_message, status_details, fields)
+        self._end(status, status_message, status_details, encode_custom(metadata or ()))
 
     def _end(
         self,
@@ -204,14 +203,14 @@ class Stream:
         if self.trailers_done or self.over:
             self.trailers_done = True
             return
+        plain = status is Status.OK and message is None and not details and not fields
+        block = None if plain else status_block(status, message, details, fields or [])
         self.trailers_done = True
         outbox = self._calls.outbox
         reply, self._reply = self._reply, None
-        plain = status is Status.OK and message is None and not details and not fields
         if plain and reply is not None and not self._headers_sent:
             outbox.answer(self, reply)
             return
-        block = None if plain else status_block(status, message, details, fields or [])
         if not self._headers_sent and reply is None and not plain:
             self._calls.refuse(self, block or b"")
             return
@@ -275,7 +274,6 @@ class Stream:
 
     def fail(self, error: GRPCError) -> None:
         """Answer for a request that no handler will see to its end."""
-        self._reply = None
         self._end(error.status, error.message)
         if self.task is not None:
             self.task.cancel()
@@ -283,7 +281,11 @@ class Stream:
     def finished(self, error: BaseException | None) -> None:
         """Take the handler's end, now or in its task."""
         self._calls.ran(self)
-        self.conclude(error)
+        try:
+            self.conclude(error)
+        except Exception:
+            log.error("%s raised an error that cannot be sent", self.method.path, exc_info=True)
+            self._end(Status.INTERNAL, "internal error")
 
     def wake(self) -> None:
         """Let a waiting `recv_message` look again."""
