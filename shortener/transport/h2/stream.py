@@ -248,10 +248,9 @@ class Stream:
             if self._reply is None and not self.method.reply_streams:
                 log.error("%s returned without sending a message", self.method.path)
                 self._end(Status.INTERNAL, "internal error")
-                return
-            self._end(Status.OK)
-            return
-        if isinstance(error, GRPCError):
+            else:
+                self._end(Status.OK)
+        elif isinstance(error, GRPCError):
             self._end(error.status, error.message, error.details)
         elif isinstance(error, asyncio.CancelledError):
             stopping = self._calls.stopping
