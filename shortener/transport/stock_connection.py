@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from grpclib.config import Configuration
 from grpclib.const import Handler
-from grpclib.protocol import AbstractHandler, EventsProcessor, H2Protocol
-from grpclib.protocol import Stream as WireStream
+from grpclib.protocol import EventsProcessor, H2Protocol
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -30,38 +29,16 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from shortener.transport.settings import RpcSettings
-from shortener.transport.stock_call import BoundedConnection, Headers, serve
+from shortener.transport.stock_call import BoundedConnection
+from shortener.transport.stock_streams import Budget, Calls
 
 log = logging.getLogger(__name__)
 
 FEED_SIZE = 4096
 """Bytes given to h2 at once: between two portions a connection's budget is looked at."""
-FRAMES_MAX = 1000
-FRAMES_REFILL = 100
-FRAMES_REFUND = 8
-"""A connection's budget of frames that do no work; what comes back each second, and with each finished call."""
 _DRAIN_PING = b"draining"
 _LAST_STREAM = 2**31 - 1
 _IDLE_EVENTS = (PingReceived, RemoteSettingsChanged, PriorityUpdated, WindowUpdated, UnknownFrameReceived, StreamReset)
-
-
-class _Budget:
-    """Counts frames that do no work: pings, settings, resets, empty data. Honest peers send few of them."""
-
-    def __init__(self) -> None:
-        self._left = float(FRAMES_MAX)
-        self._at = time.monotonic()
-
-    def is_spent(self, frames: int) -> bool:
-        """Take `frames` from the budget; True when it is overdrawn."""
-        now = time.monotonic()
-        self._left = min(FRAMES_MAX, self._left + (now - self._at) * FRAMES_REFILL) - frames
-        self._at = now
-        return self._left < 0
-
-    def refund(self) -> None:
-        """Give back what goes with an honest call: window updates, and the pings that measure a connection."""
-        self._left += FRAMES_REFUND
 
 
 class _H2(H2Connection):
@@ -86,45 +63,6 @@ class _Events(EventsProcessor):
             super().process_data_received(event)
 
 
-class Calls(AbstractHandler):
-    """The running calls of one connection."""
-
-    def __init__(self, mapping: Mapping[str, Handler], settings: RpcSettings, budget: _Budget) -> None:
-        self._mapping = mapping
-        self._settings = settings
-        self._budget = budget
-        self.tasks: dict[WireStream, asyncio.Task[None]] = {}
-
-    def accept(self, stream: WireStream, headers: Headers, release_stream: Callable[[], None]) -> None:
-        """Start a call, or refuse its stream when too many run."""
-        if len(self.tasks) >= self._settings.streams_max:
-            if stream.closable:  # unless its reset came in the same bytes
-                stream.reset_nowait(ErrorCodes.REFUSED_STREAM)
-            release_stream()
-            return
-        task = asyncio.get_running_loop().create_task(serve(self._mapping, self._settings, stream, headers))
-        self.tasks[stream] = task
-
-        def finished(done: "asyncio.Task[None]") -> None:
-            self.tasks.pop(stream, None)
-            release_stream()
-            if not done.cancelled():
-                self._budget.refund()
-
-        task.add_done_callback(finished)
-
-    def cancel(self, stream: WireStream) -> None:
-        """Stop the call of a stream that the caller reset."""
-        task = self.tasks.get(stream)
-        if task is not None:
-            task.cancel()
-
-    def close(self) -> None:
-        """Stop every call."""
-        for task in self.tasks.values():
-            task.cancel()
-
-
 class StockProtocol(H2Protocol):
     """One accepted connection; among `connections` from the first byte (with TLS: after the handshake) to the last."""
 
@@ -133,7 +71,7 @@ class StockProtocol(H2Protocol):
     def __init__(
         self, mapping: Mapping[str, Handler], settings: RpcSettings, connections: set["StockProtocol"]
     ) -> None:
-        self._budget = _Budget()
+        self._budget = Budget()
         self.calls = Calls(mapping, settings, self._budget)
         super().__init__(self.calls, _configuration(settings), _H2_CONFIGURATION)
         self._settings = settings

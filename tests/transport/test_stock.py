@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -535,3 +538,36 @@ async def test_answers_that_nobody_reads_are_bounded(build: Build) -> None:
         states = [peer.headers[stream]["grpc-status"] for stream in range(1, 21, 2)]
         assert states.count("8") == 7
         assert states.count("4") == 3
+
+
+async def test_tls_with_client_certificates(urls: Urls, tmp_path: Path) -> None:
+    names = certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=names["ca"])
+    context.load_cert_chain(names["cert"], names["key"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    server = RpcServer(guarded([urls], new_id=str), settings=settings(handshake_seconds=0.5))
+    await server.start("127.0.0.1", 0, ssl=context)
+    target, request = f"localhost:{server.port}", pb.GetUrlRequest(short_code="a")
+    key, cert, ca = [await asyncio.to_thread(Path(names[name]).read_bytes) for name in ("key", "cert", "ca")]
+    try:
+        async with grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca, key, cert)) as opened:
+            assert (await method(opened, GET)(request)).found
+        async with grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca)) as opened:
+            assert (await status_of(method(opened, GET)(request)))[0] is grpc.StatusCode.UNAVAILABLE
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with asyncio.timeout(5):
+            await reader.read()  # who does not shake hands is dropped
+        writer.close()
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Make a certificate for localhost that is its own authority, with openssl."""
+    key, cert = str(folder / "key.pem"), str(folder / "cert.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    extension = ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert]
+    subprocess.run([*command, *extension], check=True, capture_output=True, timeout=60)
+    return {"key": key, "cert": cert, "ca": cert}
