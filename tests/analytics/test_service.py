@@ -1,0 +1,323 @@
+"""The use cases of analytics, on memory stores."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from shortener import errors
+from shortener.analytics.model import Click, Device
+from shortener.analytics.service import AnalyticsService
+from shortener.analytics.stats import (
+    CityCount,
+    CountryCount,
+    DeviceCounts,
+    GeoStats,
+    ReferrerCount,
+    Stats,
+    TimePoint,
+)
+from shortener.links import LinkRef
+from tests.analytics.naive import NaiveClicks, country_name
+from tests.fakes import FakeClock, FakeTransactions
+from tests.links.builders import a_link
+from tests.links.fakes import MemoryLinkStore, a_link_service
+
+DAY = 86_400
+NOW = 1_800_000_000  # Friday, 2027-01-15 08:00:00 UTC
+TODAY = NOW - 8 * 3600
+INT64_MAX = (1 << 63) - 1
+
+
+async def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
+    """Read `country/city` out of the user agent, and let `bot` be one."""
+    if address == "nonsense":
+        raise errors.Invalid("ip_address must be an IPv4 or IPv6 address", field="ip_address")
+    country, _, city = user_agent.partition("/")
+    return Click(
+        ref=ref,
+        at=at,
+        visitor=hashlib.md5(address.encode()).digest() if address else b"",
+        country=country or "ZZ",
+        city=city,
+        referrer=referrer or "direct",
+        device=Device.OTHER if country == "bot" else Device.MOBILE,
+        bot=country == "bot",
+    )
+
+
+class Analytics:
+    """The service on one link `abc1234` of owner 1, with what it stands on."""
+
+    def __init__(self, *, count_bots: bool = True, created_at: int = NOW) -> None:
+        self.clock = FakeClock(NOW)
+        self.links = MemoryLinkStore()
+        self.links.links["abc1234"] = a_link(created_at=created_at)
+        self.clicks = NaiveClicks(count_bots=count_bots)
+        self.service = AnalyticsService(
+            links=a_link_service(store=self.links, clock=self.clock),
+            clicks=self.clicks,
+            reader=self.clicks,
+            transactions=FakeTransactions(),
+            clock=self.clock,
+            describe=describe,
+            country_name=country_name,
+        )
+
+    async def click(self, at: int = 0, address: str = "", user_agent: str = "", referrer: str = "") -> int:
+        return await self.service.record("abc1234", address=address, user_agent=user_agent, referrer=referrer, at=at)
+
+    def change(self, **changes: object) -> None:
+        self.links.links["abc1234"] = replace(self.links.links["abc1234"], **changes)  # type: ignore[arg-type] # as a_link
+
+    async def series(self, start: int, end: int, granularity: str = "") -> list[TimePoint]:
+        return await self.service.time_series("abc1234", start, end, granularity)
+
+
+@pytest.fixture
+def analytics() -> Analytics:
+    return Analytics()
+
+
+async def test_a_click_is_recorded_with_its_link(analytics: Analytics) -> None:
+    assert (
+        await analytics.click(at=NOW - 5, address="192.0.2.1", user_agent="DE/Bonn", referrer="https://a.example") == 1
+    )
+    assert analytics.clicks.clicks == [
+        Click(
+            ref=LinkRef(1, "abc1234"),
+            at=NOW - 5,
+            visitor=hashlib.md5(b"192.0.2.1").digest(),
+            country="DE",
+            city="Bonn",
+            referrer="https://a.example",
+            device=Device.MOBILE,
+            bot=False,
+        )
+    ]
+    assert analytics.links.links["abc1234"].clicks == 1
+
+
+async def test_click_ids_differ(analytics: Analytics) -> None:
+    assert [await analytics.click(), await analytics.click()] == [1, 2]
+
+
+@pytest.mark.parametrize(("given", "recorded"), [(0, NOW), (1, 1), (NOW - 1, NOW - 1), (NOW + DAY, NOW + DAY)])
+async def test_click_times(analytics: Analytics, given: int, recorded: int) -> None:
+    await analytics.click(at=given)
+    assert [click.at for click in analytics.clicks.clicks] == [recorded]
+
+
+@pytest.mark.parametrize("at", [-1, NOW + DAY + 1, INT64_MAX, -INT64_MAX - 1])
+async def test_bad_click_times_are_invalid(analytics: Analytics, at: int) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await analytics.click(at=at)
+    assert caught.value.field == "timestamp"
+    assert analytics.clicks.clicks == []
+
+
+async def test_a_bad_address_is_invalid(analytics: Analytics) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await analytics.click(address="nonsense")
+    assert caught.value.field == "ip_address"
+    assert analytics.links.links["abc1234"].clicks == 0
+
+
+async def test_a_bot_is_recorded_but_need_not_count() -> None:
+    analytics = Analytics(count_bots=False)
+    assert await analytics.click(user_agent="bot") == 1
+    assert analytics.links.links["abc1234"].clicks == 0
+    assert (await analytics.service.stats("abc1234", 0, 0)).total_clicks == 0
+
+
+async def test_a_failed_append_counts_nothing(analytics: Analytics, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> list[int]:
+        raise errors.Unavailable("busy")
+
+    monkeypatch.setattr(analytics.clicks, "append", refuse)
+    with pytest.raises(errors.Unavailable):
+        await analytics.click()
+    assert analytics.links.links["abc1234"].clicks == 0
+
+
+CALLS = ("record", "stats", "time_series", "geo_stats")
+
+
+async def call(analytics: Analytics, name: str, short_code: str, owner_id: str | None = None) -> object:
+    if name == "record":
+        return await analytics.service.record(short_code, address="", user_agent="", referrer="", at=0)
+    if name == "geo_stats":
+        return await analytics.service.geo_stats(short_code, 0, owner_id=owner_id)
+    if name == "stats":
+        return await analytics.service.stats(short_code, 0, 0, owner_id=owner_id)
+    return await analytics.service.time_series(short_code, 0, 0, "", owner_id=owner_id)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_unknown_code_is_not_found(analytics: Analytics, name: str) -> None:
+    with pytest.raises(errors.NotFound):
+        await call(analytics, name, "nothere")
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_deleted_code_is_not_found(analytics: Analytics, name: str) -> None:
+    analytics.change(deleted_at=NOW)
+    with pytest.raises(errors.NotFound):
+        await call(analytics, name, "abc1234")
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_expired_link_still_has_statistics(analytics: Analytics, name: str) -> None:
+    analytics.change(expires_at=NOW - DAY)
+    await call(analytics, name, "abc1234")
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_short_code_is_required(analytics: Analytics, name: str) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await call(analytics, name, "")
+    assert (caught.value.message, caught.value.field) == ("short_code is required", "short_code")
+
+
+@pytest.mark.parametrize("name", CALLS[1:])
+async def test_someone_elses_link_is_not_found(analytics: Analytics, name: str) -> None:
+    await call(analytics, name, "abc1234", owner_id="1")
+    with pytest.raises(errors.NotFound):
+        await call(analytics, name, "abc1234", owner_id="2")
+
+
+async def test_stats_of_a_range(analytics: Analytics) -> None:
+    await analytics.click(at=NOW - 100, address="192.0.2.9", user_agent="FR")
+    for at, address, place, referrer in [
+        (NOW - 50, "192.0.2.1", "CH/Bern", "https://b.example"),
+        (NOW - 49, "192.0.2.1", "CH/Bern", ""),
+        (NOW - 48, "192.0.2.2", "AT/Wien", "https://a.example"),
+        (NOW - 47, "", "", "https://a.example"),
+        (NOW - 41, "192.0.2.3", "bot", "https://b.example"),
+    ]:
+        await analytics.click(at, address, place, referrer)
+    await analytics.click(at=NOW - 40)
+    assert await analytics.service.stats("abc1234", NOW - 50, NOW - 40) == Stats(
+        short_code="abc1234",
+        total_clicks=5,
+        unique_visitors=3,
+        countries=[
+            CountryCount("CH", "Switzerland", 2, 40.0),
+            CountryCount("AT", "Austria", 1, 20.0),
+            CountryCount("ZZ", "Unknown", 1, 20.0),
+            CountryCount("bot", "bot", 1, 20.0),
+        ],
+        referrers=[
+            ReferrerCount("https://a.example", 2, 40.0),
+            ReferrerCount("https://b.example", 2, 40.0),
+            ReferrerCount("direct", 1, 20.0),
+        ],
+        devices=DeviceCounts(mobile=4, other=1),
+    )
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (NOW, NOW), (1, INT64_MAX), (INT64_MAX, INT64_MAX)])
+async def test_no_clicks_make_empty_lists(analytics: Analytics, start: int, end: int) -> None:
+    assert await analytics.service.stats("abc1234", start, end) == Stats("abc1234", 0, 0, [], [], DeviceCounts())
+    assert await analytics.service.geo_stats("abc1234", 0) == GeoStats([], [])
+
+
+@pytest.mark.parametrize(("start", "end", "field"), [(-1, 0, "start_time"), (0, -1, "end_time"), (2, 1, "start_time")])
+async def test_bad_ranges_are_invalid(analytics: Analytics, start: int, end: int, field: str) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await analytics.service.stats("abc1234", start, end)
+    assert caught.value.field == field
+    with pytest.raises(errors.Invalid) as caught:
+        await analytics.series(start, end)
+    assert caught.value.field == field
+
+
+async def test_a_bad_granularity_is_invalid(analytics: Analytics) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await analytics.series(0, 0, "month")
+    assert caught.value.field == "granularity"
+
+
+async def test_a_series_without_bounds_runs_from_creation_to_now(analytics: Analytics) -> None:
+    analytics.change(created_at=TODAY - 2 * DAY + 5)
+    await analytics.click(at=TODAY - DAY)
+    await analytics.click(at=NOW)
+    await analytics.click(at=NOW + 60)
+    await analytics.click(at=TODAY + DAY)
+    assert await analytics.series(0, 0) == [
+        TimePoint(TODAY - 2 * DAY, 0, 0),
+        TimePoint(TODAY - DAY, 1, 0),
+        TimePoint(TODAY, 2, 0),
+    ]
+
+
+async def test_a_series_without_start_begins_with_an_early_click(analytics: Analytics) -> None:
+    await analytics.click(at=TODAY - DAY - 1, address="192.0.2.1")
+    assert await analytics.series(0, TODAY) == [TimePoint(TODAY - 2 * DAY, 1, 1), TimePoint(TODAY - DAY, 0, 0)]
+
+
+async def test_the_ends_of_a_series_count_only_what_is_inside(analytics: Analytics) -> None:
+    for at in (TODAY + 9, TODAY + 10, TODAY + 3600, TODAY + 3609, TODAY + 3610):
+        await analytics.click(at=at, address=str(at))
+    assert await analytics.series(TODAY + 10, TODAY + 3610, "hour") == [
+        TimePoint(TODAY, 1, 1),
+        TimePoint(TODAY + 3600, 2, 2),
+    ]
+    assert await analytics.series(TODAY + 10, TODAY + 3610, "week") == [TimePoint(TODAY - 4 * DAY, 3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(NOW, NOW), (NOW + 2 * DAY, 0), (INT64_MAX, 0), (0, 1), (0, NOW - DAY), (INT64_MAX, INT64_MAX)],
+)
+async def test_a_range_that_holds_no_period_gives_no_points(analytics: Analytics, start: int, end: int) -> None:
+    assert await analytics.series(start, end) == []
+
+
+async def test_a_visitor_of_two_days_is_one_of_the_week(analytics: Analytics) -> None:
+    await analytics.click(at=TODAY - DAY, address="192.0.2.1")
+    await analytics.click(at=TODAY, address="192.0.2.1")
+    monday = TODAY - 4 * DAY
+    assert await analytics.series(monday, monday + 7 * DAY, "week") == [TimePoint(monday, 2, 1)]
+
+
+@pytest.mark.parametrize(("granularity", "seconds"), [("hour", 3600), ("day", DAY), ("week", 7 * DAY)])
+async def test_ten_thousand_points_are_the_most(analytics: Analytics, granularity: str, seconds: int) -> None:
+    start = 4 * DAY  # Monday, 1970-01-05
+    points = await analytics.series(start, start + 10_000 * seconds, granularity)
+    assert [point.timestamp for point in points] == list(range(start, start + 10_000 * seconds, seconds))
+    for end in (start + 10_000 * seconds + 1, INT64_MAX):
+        with pytest.raises(errors.Invalid):
+            await analytics.series(start, end, granularity)
+
+
+async def test_an_unbounded_series_may_have_too_many_points(analytics: Analytics) -> None:
+    await analytics.click(at=1)
+    assert len(await analytics.series(0, 0, "week")) == 2977
+    with pytest.raises(errors.Invalid):
+        await analytics.series(0, 0, "day")
+
+
+async def test_geo_stats_are_limited_and_of_all_time(analytics: Analytics) -> None:
+    for at, place in [(1, "DE/Bonn"), (NOW, "DE/Bonn"), (NOW, "AT/Wien"), (NOW, "CH/Aarau"), (NOW, "CH")]:
+        await analytics.click(at=at, user_agent=place)
+    assert await analytics.service.geo_stats("abc1234", 2) == GeoStats(
+        countries=[CountryCount("DE", "Germany", 2, 40.0), CountryCount("CH", "Switzerland", 2, 40.0)],
+        cities=[CityCount("Bonn", "DE", 2, 40.0), CityCount("Aarau", "CH", 1, 20.0)],
+    )
+
+
+async def test_geo_stats_list_ten_unless_asked(analytics: Analytics) -> None:
+    for number in range(12):
+        await analytics.click(user_agent=f"C{number}/City{number:02}")
+    found = await analytics.service.geo_stats("abc1234", 0)
+    assert [count.city for count in found.cities] == [f"City{number:02}" for number in range(10)]
+    assert len(found.countries) == 10
+    assert len((await analytics.service.geo_stats("abc1234", 1000)).cities) == 12
+
+
+@pytest.mark.parametrize("limit", [-1, 1001])
+async def test_bad_limits_are_invalid(analytics: Analytics, limit: int) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        await analytics.service.geo_stats("abc1234", limit)
+    assert caught.value.field == "limit"
