@@ -10,15 +10,15 @@ import grpc
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpclib import GRPCError
 from grpclib.const import Status
-from grpclib.health.service import OVERALL, Health
-from grpclib.health.v1 import health_pb2
-from grpclib.reflection.service import ServerReflection
-from grpclib.reflection.v1 import reflection_pb2
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.transport.h2 import RpcServer
+from shortener.transport.health import Health, Serving
+from shortener.transport.reflection import reflection
 from tests.transport.h2_peer import Odd, channel_to, encode, eventually, method, serving, unary
 from tests.transport.h2_wire import wire
 
@@ -227,34 +227,32 @@ async def test_unknown_methods_are_unimplemented() -> None:
         assert (error.code(), error.details()) == (CODE.UNIMPLEMENTED, "unknown method")
 
 
-async def test_grpclibs_health_service_is_served() -> None:
-    async with serving(Health({OVERALL: []})) as server, channel_to(server) as channel:
-        kinds: Any = {
-            "request_serializer": health_pb2.HealthCheckRequest.SerializeToString,
-            "response_deserializer": health_pb2.HealthCheckResponse.FromString,
-        }
-        up = health_pb2.HealthCheckResponse.SERVING
-        check = channel.unary_unary("/grpc.health.v1.Health/Check", **kinds)
-        assert (await check(health_pb2.HealthCheckRequest())).status == up
-        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", **kinds)(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == up
-        watch.cancel()
+async def test_health_is_served_and_watched() -> None:
+    serving_now = Serving()
+    async with serving(Health(serving_now, [])) as server, channel_to(server) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        statuses = health_pb2.HealthCheckResponse
+        assert (await stub.Check(health_pb2.HealthCheckRequest())).status == statuses.NOT_SERVING
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == statuses.NOT_SERVING
+        serving_now.start()
+        assert (await watch.read()).status == statuses.SERVING
+        serving_now.stop()
+        assert (await watch.read()).status == statuses.NOT_SERVING
+        assert await watch.code() == CODE.UNAVAILABLE
 
 
-async def test_grpclibs_reflection_service_is_served() -> None:
-    async with serving(*ServerReflection.extend([Health()])) as server, channel_to(server) as channel:
-        call = channel.stream_stream(
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-        )
+async def test_reflection_is_served() -> None:
+    async with serving(*reflection([Health(Serving(), [])])) as server, channel_to(server) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
 
         async def ask() -> AsyncIterator[Any]:
             yield reflection_pb2.ServerReflectionRequest(list_services="")
             yield reflection_pb2.ServerReflectionRequest(file_containing_symbol="grpc.health.v1.Health")
 
-        answers = [answer async for answer in call(ask())]
-    assert [service.name for service in answers[0].list_services_response.service] == ["grpc.health.v1.Health"]
+        answers = [answer async for answer in stub.ServerReflectionInfo(ask())]
+    names = [service.name for service in answers[0].list_services_response.service]
+    assert names[0] == "grpc.health.v1.Health"
     assert answers[1].file_descriptor_response.file_descriptor_proto
 
 

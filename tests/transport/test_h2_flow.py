@@ -150,6 +150,16 @@ async def test_an_answer_that_nobody_takes_is_dropped_in_time() -> None:
         assert (await client.ended(3)).status == "0"
 
 
+async def test_a_deadline_holds_for_an_answer_that_the_client_does_not_take() -> None:
+    async with serving(Odd(), default_timeout_seconds=0.05) as server, wire(server, settings={WINDOW: 7}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("100")))
+        answer = await client.ended(1)
+        assert len(answer.data) == 7
+        assert answer.trailers == {"grpc-status": "4", "grpc-message": "deadline exceeded"}
+        assert server._shared is not None
+        assert server._shared.held.size == 0
+
+
 async def test_a_client_that_reads_nothing_at_all_loses_its_connection() -> None:
     limits = replace(LIMITS, write_seconds=0.05)
     async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 2**31 - 1}) as client:

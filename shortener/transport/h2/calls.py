@@ -11,13 +11,13 @@ from grpclib.const import Status
 from shortener.transport.h2 import frames
 from shortener.transport.h2.budget import Budget
 from shortener.transport.h2.errors import ErrorCode, ProtocolError, StreamError
-from shortener.transport.h2.head import PLAIN, TOO_LARGE, Head, check_fields, read_head
+from shortener.transport.h2.head import MALFORMED, PLAIN, TOO_LARGE, Head, check_fields, read_head
 from shortener.transport.h2.hpack import Decoder
 from shortener.transport.h2.intake import Intake
 from shortener.transport.h2.outbox import Outbox
 from shortener.transport.h2.room import Room
 from shortener.transport.h2.shared import Shared
-from shortener.transport.h2.stream import UNAVAILABLE, Stream
+from shortener.transport.h2.stream import Stream
 
 _CLOSED_MAX = 128
 _CACHED_BLOCK_MAX = 512  # bytes; longer blocks are decoded each time
@@ -35,7 +35,7 @@ class Calls:
     __slots__ = (
         "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed",
         "budget", "final_id", "intake", "last_id", "leaving", "limits", "outbox", "room", "running", "shared",
-        "stopping", "streams", "transport",
+        "streams", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,6 @@ class Calls:
         self.last_id = 0
         self.final_id = frames.STREAM_ID_MAX  # GOAWAY's: streams beyond are refused
         self.running = 0
-        self.stopping = False  # handlers are being cancelled because the server closes
         self.leaving = False  # the connection closes with its last call
         self._decoder = Decoder(
             table_size_max=shared.limits.header_table_size, list_size_max=shared.settings.header_list_size_max
@@ -115,6 +114,7 @@ class Calls:
         try:
             head = read_head(fields, self.shared.methods)
         except ProtocolError as error:
+            self.outbox.refuse(stream_id, MALFORMED)
             raise StreamError(stream_id, error.code, error.reason) from None
         if unchanged and len(block) <= _CACHED_BLOCK_MAX:
             if len(self._heads) >= self.limits.header_cache_max:
@@ -166,7 +166,11 @@ class Calls:
             return
         stream.task = task
         self.running += 1
-        if stream.deadline_at is not None and not stream.over:
+        self.guard(stream)
+
+    def guard(self, stream: Stream) -> None:
+        """See to it that a call which waits, for its handler or for the client to take its answer, ends in time."""
+        if stream.deadline_at is not None and stream.timer is None and not stream.over:
             stream.timer = self.shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
 
     def ran(self, stream: Stream) -> None:
@@ -176,9 +180,6 @@ class Calls:
         if stream.task is not None:
             stream.task = None
             self.running -= 1
-        if stream.timer is not None:
-            stream.timer.cancel()
-            stream.timer = None
 
     def expire_unstarted(self, now: float) -> None:
         """Answer the calls whose deadline passed before their request was complete."""
@@ -195,9 +196,8 @@ class Calls:
 
     def stop(self) -> None:
         """Answer every call with UNAVAILABLE, and cancel its handler."""
-        self.stopping = True
         for stream in list(self.streams.values()):
-            stream.fail(GRPCError(Status.UNAVAILABLE, UNAVAILABLE))
+            stream.fail(GRPCError(Status.UNAVAILABLE, "the server is stopping"))
 
     # Ending.
 

@@ -77,6 +77,9 @@ def trailers_only(status: Status, message: str, *fields: Field, http_status: str
 PLAIN = b"\x88" + literal("content-type", CONTENT_TYPE)
 """How an answer that is only trailers begins."""
 
+MALFORMED = trailers_only(Status.INTERNAL, "malformed request headers", http_status="400")
+"""The answer to a malformed request, before its stream is reset."""
+
 TOO_LARGE = Head(refusal=trailers_only(Status.RESOURCE_EXHAUSTED, "metadata too large"))
 
 
@@ -138,12 +141,12 @@ def _content_length(fields: list[Field]) -> int:
 def _refusal(pseudo: Mapping[str, str], named: Mapping[str, str]) -> bytes:
     """Return the answer for what is HTTP but not gRPC, or not gRPC that we speak; empty when all is well."""
     if pseudo[":method"] != "POST":
-        return trailers_only(Status.UNKNOWN, "method must be POST", ("allow", "POST"), http_status="405")
+        return trailers_only(Status.INTERNAL, "method must be POST", ("allow", "POST"), http_status="405")
     base = named.get("content-type", "").partition(";")[0].strip().lower()
     if base not in (CONTENT_TYPE, CONTENT_TYPE + "+proto"):
         return trailers_only(Status.UNKNOWN, "content-type must be application/grpc", http_status="415")
     if "te" not in named:
-        return trailers_only(Status.UNKNOWN, "te: trailers is missing", http_status="400")
+        return trailers_only(Status.INTERNAL, "te: trailers is missing", http_status="400")
     encoding = named.get("grpc-encoding", "identity")
     if encoding not in ("identity", "gzip"):
         return trailers_only(Status.UNIMPLEMENTED, "unknown grpc-encoding", ("grpc-accept-encoding", ACCEPT_ENCODING))

@@ -137,7 +137,7 @@ class Intake:
             else:
                 self._calls.start(stream)
         elif stream.request is None:
-            stream.fail(GRPCError(Status.UNIMPLEMENTED, _ONE_MESSAGE))
+            stream.fail(malformed())
         else:
             self._calls.start(stream)
 

@@ -99,7 +99,9 @@ class Assembler:
             size = int.from_bytes(buffer[position + 1 : position + PREFIX], "big")
             if size > self._size_max:
                 raise too_large()
-            if flag > 1 or (flag and not self._gzip):
+            if flag > 1:
+                raise malformed()
+            if flag and not self._gzip:
                 raise GRPCError(Status.INTERNAL, "compressed flag without a grpc-encoding")
             end = position + PREFIX + size
             if end > len(buffer):

@@ -40,6 +40,8 @@ class RpcServer:
     def __init__(self, services: Iterable[Servable], *, settings: RpcSettings, limits: Limits | None = None) -> None:
         self._settings = settings
         self._limits = limits or Limits()
+        times = (settings.keepalive_seconds, settings.keepalive_timeout_seconds, settings.handshake_seconds)
+        self._sweep_seconds = max(0.01, min(self._limits.sweep_seconds, min(times) / 4))
         self._methods = {
             path: Method(path, handler, settings)
             for service in services
@@ -133,7 +135,7 @@ class RpcServer:
         now = monotonic()
         for connection in list(self._connections):
             connection.watch.sweep(now)
-        self._sweeper = self._shared.loop.call_later(self._limits.sweep_seconds, self._sweep)
+        self._sweeper = self._shared.loop.call_later(self._sweep_seconds, self._sweep)
 
     # Stopping.
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNAVAILABLE = "the server is stopping"
-
 
 class Stream:
     """A request and its answer.
@@ -107,7 +105,7 @@ class Stream:
         return Peer(self._calls.transport)
 
     async def recv_message(self) -> Any:
-        """Return the next message, or None after the last; raises GRPCError when its bytes are none.
+        """Return the next message, or None after the last; GRPCError when its bytes are none.
 
         Raises StreamTerminatedError when the client went away.
         """
@@ -209,6 +207,7 @@ class Stream:
         outbox = self._calls.outbox
         reply, self._reply = self._reply, None
         if plain and reply is not None and not self._headers_sent:
+            self._headers_sent = True
             outbox.answer(self, reply)
             return
         if not self._headers_sent and reply is None and not plain:
@@ -252,22 +251,20 @@ class Stream:
                 self._end(Status.OK)
         elif isinstance(error, GRPCError):
             self._end(error.status, error.message, error.details)
-        elif isinstance(error, asyncio.CancelledError):
-            stopping = self._calls.stopping
-            self._end(Status.UNAVAILABLE if stopping else Status.CANCELLED, UNAVAILABLE if stopping else "cancelled")
+        elif isinstance(error, asyncio.CancelledError):  # not by us: then the call would be over
+            self._end(Status.CANCELLED, "cancelled")
         elif not (self.over and isinstance(error, StreamTerminatedError)):
             log.error("%s failed", self.method.path, exc_info=error)
             self._end(Status.INTERNAL, "internal error")
-
-    # What the connection and the outbox tell.
 
     def expire(self) -> None:
         """Answer DEADLINE_EXCEEDED at once, however long the handler takes to notice its cancellation."""
         self.timer = None
         self._reply = None
-        if not self.trailers_done:
+        if self.queue is not None:  # the answer was ready, but the client did not take it
             self._calls.outbox.drop(self)
-            self._end(Status.DEADLINE_EXCEEDED, "deadline exceeded")
+            self.trailers_done = False
+        self._end(Status.DEADLINE_EXCEEDED, "deadline exceeded")
         if self.task is not None:
             self.task.cancel()
 
@@ -285,6 +282,8 @@ class Stream:
         except Exception:
             log.error("%s raised an error that cannot be sent", self.method.path, exc_info=True)
             self._end(Status.INTERNAL, "internal error")
+        if not self.over:
+            self._calls.guard(self)
 
     def wake(self) -> None:
         """Let a waiting `recv_message` look again."""
@@ -292,7 +291,7 @@ class Stream:
             self.waiter.set_result(None)
 
     def end_sent(self) -> None:
-        """Learn that END_STREAM went out."""
+        """Learn that the answer went out."""
         self._calls.ended(self)
 
     def room_made(self) -> None:
