@@ -8,7 +8,7 @@ help:  ## List the targets
 proto:  ## Regenerate shortener/gen from protos/
 	rm -rf shortener/gen/url shortener/gen/user shortener/gen/analytics
 	PATH="$(abspath $(BIN)):$$PATH" $(PYTHON) -m grpc_tools.protoc --proto_path=protos \
-	  --python_betterproto_out=shortener/gen --include_imports \
+	  --python_betterproto_out=shortener/gen --include_imports --include_source_info \
 	  --descriptor_set_out=shortener/gen/protos.desc \
 	  url.proto user.proto analytics.proto
 

@@ -48,12 +48,13 @@ def load_config(path: Path | None) -> Config:
 def serve(path: ConfigPath = None) -> None:
     """Run the service until SIGTERM or SIGINT; prints one JSON line on standard output when ready."""
     settings = load_config(path)
-    from shortener import log, serving  # noqa: PLC0415 - only this command needs the servers
+    from shortener import log  # noqa: PLC0415 - only this command needs the servers
+    from shortener.serving import StartError, run  # noqa: PLC0415 - as above
 
     log.set_up(settings.log.level, settings.log.format)
     try:
-        serving.run(settings)
-    except serving.StartError as error:
+        run(settings)
+    except StartError as error:
         fail(str(error), 1)
 
 
@@ -61,11 +62,11 @@ def serve(path: ConfigPath = None) -> None:
 def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
     """Bring the database up to date without serving. `serve` does the same at start."""
     settings = load_config(path)
-    from shortener import serving  # noqa: PLC0415 - only this command needs it
+    from shortener.serving import StartError, run_migrations  # noqa: PLC0415 - only this command needs it
 
     try:
-        applied = serving.migrate(settings)
-    except serving.StartError as error:
+        applied = run_migrations(settings)
+    except StartError as error:
         fail(str(error), 1)
     if as_json:
         typer.echo(json.dumps({"applied": applied}))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional, TypeAlias, TypeVar
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shortener.client import Api
 
 T = TypeVar("T")
+Json: TypeAlias = dict[str, Any]
 
 # Typer reads Optional[...] on every Python we support.
 ConfigPath = Annotated[Optional[Path], typer.Option("--config", "-c", help="TOML file.", metavar="PATH")]  # noqa: UP045
@@ -80,7 +81,7 @@ def list_links(
     """List the links of one owner, newest first."""
     from shortener.gen.url import ListUrLsRequest  # noqa: PLC0415 - not for --help
 
-    def lines(page: dict) -> list[str]:
+    def lines(page: Json) -> list[str]:
         rows = [
             f"{_date(link['created_at'])}  {link['clicks']:>8}  {'' if link['is_active'] else '(expired) '}"
             f"{link['short_url']}  {link['long_url']}"
@@ -96,7 +97,7 @@ def stats(code: Code, server: Server = None, path: ConfigPath = None, as_json: A
     """Show who clicked a link."""
     from shortener.gen.analytics import GetStatsRequest  # noqa: PLC0415 - not for --help
 
-    def lines(numbers: dict) -> list[str]:
+    def lines(numbers: Json) -> list[str]:
         shares = [("country", "countries", "country_name"), ("referrer", "referrers", "referer")]
         return [
             f"clicks           {numbers['total_clicks']}",
@@ -126,7 +127,7 @@ def qr(
     if out.suffix.lower() not in (".png", ".svg"):
         _fail(f"--out must end in .png or .svg, not {out.name!r}", 2)
     answer = _call(path, server, lambda api: api.urls.get_url(GetUrlRequest(short_code=code)))
-    draw = drawing.png if out.suffix.lower() == ".png" else drawing.svg
+    draw = drawing.draw_png if out.suffix.lower() == ".png" else drawing.draw_svg
     try:
         out.write_bytes(draw(answer.url.short_url))
     except OSError as error:
@@ -165,7 +166,7 @@ def _call(path: Path | None, server: str | None, talk: "Callable[[Api], Awaitabl
         _fail(str(error), 1)
 
 
-def _show(answer: "Message", as_json: bool, lines: Callable[[dict], list[str]]) -> None:
+def _show(answer: "Message", as_json: bool, lines: Callable[[Json], list[str]]) -> None:
     from shortener.transport import jsonio  # noqa: PLC0415 - not for --help
 
     document = jsonio.message_to_dict(answer)

@@ -45,7 +45,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             raise ConfigError(f"{origin}: [{name}] must be a table")
         built[name] = _section(kind, name, table, overrides.get(name, {}), origin)
     config = Config(**built)
-    _check(config)
+    check(config)
     return config
 
 
@@ -163,7 +163,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
+    """Check what concerns several keys together. Raises `ConfigError`."""
     grpc = config.grpc
     secured = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
     if not is_loopback(grpc.host) and not (secured or grpc.tls_certificate or grpc.allow_insecure):

@@ -24,6 +24,9 @@ class Grpc:
     message_size_max: int = _number(1_048_576, 1024, 67_108_864)
     streams_max: int = _number(100, 1, 10_000)
     connections_max: int = _number(1000, 1, 100_000)
+    header_list_size_max: int = _number(16_384, 1024, 1_048_576)
+    handshake_seconds: float = _number(10.0, 0.1, 3600)
+    idle_seconds: float = _number(0.0, 0, 31_536_000)
     timeout_seconds: float = _number(5.0, 0.1, 3600)
     statistics_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(30.0, 1, 3600)
@@ -43,6 +46,7 @@ class Gateway:
     host: str = "127.0.0.1"
     port: int = _number(8080, 0, 65535)
     body_size_max: int = _number(65_536, 1024, 16_777_216)
+    line_size_max: int = _number(8190, 1024, 1_048_576)
     connections_max: int = _number(1000, 1, 100_000)
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     body_timeout_seconds: float = _number(10.0, 0.1, 3600)
@@ -58,6 +62,9 @@ class Redirect:
     base_url: str = ""
     status: int = _one_of(302, 301, 302, 303, 307, 308)
     connections_max: int = _number(10_000, 1, 1_000_000)
+    head_size_max: int = _number(16_384, 1024, 1_048_576)
+    heads_max: int = _number(10_000, 1, 10_000_000)
+    answer_timeout_seconds: float = _number(5.0, 0.1, 3600)
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(75.0, 1, 3600)
 
@@ -70,6 +77,8 @@ class Storage:
     readers: int = _number(2, 1, 64)
     batch_max: int = _number(1000, 1, 100_000)
     queue_max: int = _number(20_000, 1, 1_000_000)
+    gather_seconds: float = _number(0.01, 0, 1)
+    cache_bytes: int = _number(16_777_216, 65_536, 17_179_869_184)
     busy_timeout_seconds: float = _number(5.0, 0, 3600)
 
 
@@ -112,6 +121,7 @@ class Analytics:
     city_database: str = ""
     trusted_proxies: tuple[str, ...] = ()
     count_bots: bool = True
+    clients_max: int = _number(10_000, 1, 10_000_000)
     visitor_key_rotation: str = _one_of("never", "never", "daily")
 
 
@@ -123,6 +133,7 @@ class Clicks:
     sync_seconds: float = _number(0.1, 0.001, 60)
     flush_seconds: float = _number(0.25, 0.01, 0.5)
     batch_max: int = _number(2000, 1, 100_000)
+    replay_seconds: float = _number(10.0, 0, 3600)
     segment_size_max: int = _number(16_777_216, 65_536, 1_073_741_824)
 
 

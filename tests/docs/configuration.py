@@ -17,7 +17,9 @@ def tables() -> str:
             lines += ["", f"### `[{section}]`", "", "| Key | Default | Meaning |", "|---|---|---|"]
         elif found := _KEY.fullmatch(line):
             key, default, meaning = found.groups()
-            lines.append(f"| `{key}` | `{default}` | {(meaning or 'port of the listener').replace('|', chr(92) + '|')} |")
+            lines.append(
+                f"| `{key}` | `{default}` | {(meaning or 'port of the listener').replace('|', chr(92) + '|')} |"
+            )
     return "\n".join(lines).strip() + "\n"
 
 

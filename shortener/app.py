@@ -1,0 +1,229 @@
+"""The composition root: builds the domain over its stores. Nothing else knows concrete classes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from shortener.accounts import AccountService
+from shortener.accounts import rest as accounts_rest
+from shortener.accounts.keys import load_keys
+from shortener.accounts.passwords import Argon2idPasswords
+from shortener.accounts.rpc import UserRpc
+from shortener.accounts.store import SqliteAccountStore
+from shortener.accounts.tokens import JwtTokens
+from shortener.analytics import rest as analytics_rest
+from shortener.analytics.collector import ClickCollector, open_collector
+from shortener.analytics.countries import country_name
+from shortener.analytics.describe import ClickDescriber, ClickRecorder
+from shortener.analytics.geo import open_geo
+from shortener.analytics.journal import Durability, Journal, open_journal
+from shortener.analytics.reports import SqliteStatsReader
+from shortener.analytics.rpc import AnalyticsRpc
+from shortener.analytics.service import AnalyticsService
+from shortener.analytics.store import SqliteClickStore
+from shortener.analytics.user_agent import UserAgents
+from shortener.analytics.visitors import Rotation, open_visitors
+from shortener.clock import Clock, system_clock
+from shortener.ids import NewId, random_id
+from shortener.links import LinkService, own_addresses
+from shortener.links import rest as links_rest
+from shortener.links.cache import CachedLinkStore
+from shortener.links.codes import random_codes
+from shortener.links.qr import QrCodes
+from shortener.links.rpc import UrlRpc
+from shortener.links.store import SqliteLinkStore
+from shortener.sections import Config
+from shortener.storage.data_dir import lock_data_dir
+from shortener.storage.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite import SqliteDatabase, open_database
+from shortener.transport.auth import Authenticate
+from shortener.transport.routes import Route
+
+DATABASE_FILE = "shortener.db"
+QR_IMAGES_MAX = 1000
+COLLECTOR_STOP_SECONDS = 30.0
+"""Clicks that cannot be stored within this time stay in the journal for the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The running domain: three services, their edges, and the parts whose numbers are watched."""
+
+    config: Config
+    addresses: dict[str, str]
+    """HOST:PORT of each listener, by the names of the ready line; empty when nothing listens."""
+    clock: Clock
+    new_id: NewId
+    links: LinkService
+    accounts: AccountService
+    analytics: AnalyticsService
+    urls: UrlRpc
+    users: UserRpc
+    statistics: AnalyticsRpc
+    routes: list[Route]
+    authenticate: Authenticate
+    clicks: ClickRecorder
+    cache: CachedLinkStore
+    database: SqliteDatabase
+    journal: Journal
+    collector: ClickCollector
+
+
+@asynccontextmanager
+async def open_app(
+    config: Config, *, redirect_port: int | None = None, clock: Clock = system_clock, new_id: NewId = random_id
+) -> AsyncIterator[App]:
+    """Open the data directory and run the domain over it until the block ends; nothing listens yet.
+
+    `redirect_port` is the port that redirects, where it is not the configured one. Raises `storage.StorageError`,
+    `accounts.keys.SecretError` and `analytics.faults.DataFileError`, each with one line for the operator.
+    """
+    data_dir = Path(config.storage.data_dir)
+    own = own_addresses(*_base_url(config, redirect_port))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock_data_dir(data_dir))
+        await asyncio.to_thread(migrate_database, config, clock)
+        keys = await asyncio.to_thread(
+            load_keys, secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir
+        )
+        database = await stack.enter_async_context(_database(config))
+        cache = CachedLinkStore(
+            SqliteLinkStore(database),
+            size_max=config.cache.size_max,
+            ttl_seconds=config.cache.ttl_seconds,
+            unknown_size_max=config.cache.missing_size_max,
+            unknown_ttl_seconds=config.cache.missing_ttl_seconds,
+        )
+        stack.push_async_callback(cache.close)
+        links = LinkService(
+            store=cache,
+            transactions=database.transaction,
+            clock=clock,
+            new_code=random_codes(config.links.code_length),
+            render_qr=QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max),
+            own=own,
+        )
+        passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
+        stack.push_async_callback(passwords.close)
+        accounts = AccountService(
+            SqliteAccountStore(database),
+            database.transaction,
+            passwords=passwords,
+            tokens=_tokens(config, keys, clock, new_id),
+            clock=clock,
+        )
+        yield await _with_analytics(stack, config, clock, new_id, database, cache, links, accounts)
+
+
+async def _with_analytics(
+    stack: AsyncExitStack,
+    config: Config,
+    clock: Clock,
+    new_id: NewId,
+    database: SqliteDatabase,
+    cache: CachedLinkStore,
+    links: LinkService,
+    accounts: AccountService,
+) -> App:
+    data_dir = Path(config.storage.data_dir)
+    rotation = cast("Rotation", config.analytics.visitor_key_rotation)
+    visitors = open_visitors(data_dir / "visitor.key", rotation=rotation, clock=clock)
+    cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
+    geo = await stack.enter_async_context(open_geo(data_dir, cities))
+    agents = UserAgents(size_max=config.analytics.clients_max)
+    store = SqliteClickStore(database, count_bots=config.analytics.count_bots)
+    journal = await stack.enter_async_context(
+        open_journal(
+            data_dir / "journal",
+            after=await store.position(),
+            segment_size_max=config.clicks.segment_size_max,
+            durability=cast("Durability", config.clicks.durability),
+            sync_seconds=config.clicks.sync_seconds,
+        )
+    )
+    collector = ClickCollector(
+        journal=journal,
+        store=store,
+        transactions=database.transaction,
+        count_clicks=links.add_clicks,
+        parse_agent=agents,
+        flush_seconds=config.clicks.flush_seconds,
+        batch_max=config.clicks.batch_max,
+    )
+    analytics = AnalyticsService(
+        links=links,
+        clicks=store,
+        reader=SqliteStatsReader(database),
+        transactions=database.transaction,
+        clock=clock,
+        describe=ClickDescriber(visitors, geo, agents, clock),
+        country_name=country_name,
+    )
+    await stack.enter_async_context(
+        open_collector(collector, replay_seconds=config.clicks.replay_seconds, stop_seconds=COLLECTOR_STOP_SECONDS)
+    )
+    return App(
+        config=config,
+        addresses={},
+        clock=clock,
+        new_id=new_id,
+        links=links,
+        accounts=accounts,
+        analytics=analytics,
+        urls=UrlRpc(links),
+        users=UserRpc(accounts),
+        statistics=AnalyticsRpc(analytics),
+        routes=[*accounts_rest.routes(accounts), *links_rest.routes(links), *analytics_rest.routes(analytics)],
+        authenticate=accounts_rest.authenticator(accounts),
+        clicks=ClickRecorder(journal, visitors, geo, clients_max=config.analytics.clients_max),
+        cache=cache,
+        database=database,
+        journal=journal,
+        collector=collector,
+    )
+
+
+def migrate_database(config: Config, clock: Clock) -> list[str]:
+    """Bring the database up to date and return the names of the migrations applied. The caller owns the directory."""
+    path = Path(config.storage.data_dir) / DATABASE_FILE
+    applied = migrate(
+        path,
+        load_migrations(migrations_folder()),
+        busy_timeout_seconds=config.storage.busy_timeout_seconds,
+        clock=clock,
+        on_applied=lambda _: None,
+    )
+    return [migration.file_name for migration in applied]
+
+
+def _base_url(config: Config, redirect_port: int | None) -> tuple[str, int]:
+    port = config.redirect.port if redirect_port is None else redirect_port
+    return config.redirect.base_url or f"http://localhost:{port}", port
+
+
+def _database(config: Config) -> AbstractAsyncContextManager[SqliteDatabase]:
+    storage = config.storage
+    return open_database(
+        Path(storage.data_dir) / DATABASE_FILE,
+        readers=storage.readers,
+        batch_max=storage.batch_max,
+        queue_max=storage.queue_max,
+        gather_seconds=storage.gather_seconds,
+        busy_timeout_seconds=storage.busy_timeout_seconds,
+        cache_bytes=storage.cache_bytes,
+    )
+
+
+def _tokens(config: Config, keys: tuple[bytes, ...], clock: Clock, new_id: NewId) -> JwtTokens:
+    return JwtTokens(
+        keys,
+        ttl_seconds=config.auth.token_ttl_seconds,
+        issuer=config.auth.issuer,
+        audience=config.auth.audience,
+        cache_size_max=config.auth.token_cache_size_max,
+        clock=clock,
+        new_id=new_id,
+    )

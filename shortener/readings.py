@@ -1,0 +1,52 @@
+"""Where the numbers behind `/metrics` are read from."""
+
+from collections.abc import Iterator
+
+from shortener.app import App
+from shortener.metrics import Reading
+from shortener.redirect.server import RedirectServer
+
+
+def of_app(app: App) -> Iterator[Reading]:
+    """Yield the readings of cache, journal, collector and database."""
+    cache, journal, collector, database = app.cache, app.journal, app.collector, app.database
+    hits = "Look-ups of links in the cache, by outcome."
+    yield "shortener_cache_lookups_total", hits, {"outcome": "hit"}, lambda: cache.stats.hits
+    yield "shortener_cache_lookups_total", hits, {"outcome": "unknown"}, lambda: cache.stats.unknown_hits
+    yield "shortener_cache_lookups_total", hits, {"outcome": "miss"}, lambda: cache.stats.misses
+    yield "shortener_cache_links", "Links in the cache.", {}, lambda: cache.size
+    yield "shortener_clicks_journaled_total", "Clicks handed to the kernel.", {}, lambda: journal.records
+    yield "shortener_clicks_dropped_total", "Clicks lost because a write failed.", {}, lambda: journal.dropped
+    yield "shortener_journal_sync_failures_total", "Syncs that failed.", {}, lambda: journal.sync_failures
+    yield "shortener_clicks_stored_total", "Clicks moved to the database.", {}, lambda: collector.stats.clicks
+    yield "shortener_click_batches_total", "Transactions that did.", {}, lambda: collector.stats.batches
+    yield "shortener_click_batch_failures_total", "Those tried again.", {}, lambda: collector.stats.failures
+    yield "shortener_click_backlog_bytes", "Bytes of clicks that wait.", {}, collector.backlog_bytes
+    yield "shortener_commits_total", "Commits.", {}, lambda: database.writer_stats.commits
+    yield "shortener_writes_total", "Units of work committed.", {}, lambda: database.writer_stats.units
+    yield "shortener_commit_seconds_total", "Time in commits.", {}, lambda: database.writer_stats.commit_seconds
+    yield "shortener_writes_waiting", "Units of work that wait.", {}, lambda: database.waiting_writes
+    yield "shortener_reads_total", "Database reads.", {}, lambda: database.reader_stats.reads
+    yield "shortener_read_seconds_total", "Time in reads.", {}, lambda: database.reader_stats.read_seconds
+    yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: database.waiting_reads
+
+
+def of_redirects(server: RedirectServer) -> Iterator[Reading]:
+    """Yield the readings of the redirect server."""
+    traffic = server.traffic
+    total, lane = "shortener_redirects_total", "Redirects, by who answered: the lane or aiohttp."
+    yield total, lane, {"lane": "fast"}, lambda: traffic.fast
+    yield total, lane, {"lane": "slow"}, lambda: traffic.slow
+    refusals, meaning = "shortener_redirect_refusals_total", "Requests that were not redirected, by reason."
+    yield refusals, meaning, {"reason": "not_found"}, lambda: traffic.not_found
+    yield refusals, meaning, {"reason": "gone"}, lambda: traffic.gone
+    yield refusals, meaning, {"reason": "failed"}, lambda: traffic.failed
+    yield refusals, meaning, {"reason": "malformed"}, lambda: traffic.malformed
+    yield "shortener_redirect_clicks_lost_total", "Redirects not counted.", {}, lambda: traffic.lost_clicks
+    yield "shortener_redirect_connections", "Open connections.", {}, lambda: server.connections
+    yield (
+        "shortener_redirect_connections_refused_total",
+        "Connections refused because too many were open.",
+        {},
+        lambda: traffic.refused_connections,
+    )

@@ -1,0 +1,269 @@
+"""The five listeners over one `App`: bound first, started together, drained in order."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from shortener import __version__, readings
+from shortener.app import App, open_app
+from shortener.config import ConfigError, service_token
+from shortener.links import Link
+from shortener.metrics import Metrics
+from shortener.redirect.server import RedirectServer, open_redirect_server
+from shortener.redirect.settings import RedirectSettings
+from shortener.sections import Config
+from shortener.transport import docspage, gateway, openapi, ops, stock
+from shortener.transport.h2 import server as h2
+from shortener.transport.health import SERVICE as HEALTH
+from shortener.transport.health import Health, Serving
+from shortener.transport.httpserver import HttpServer, HttpSettings
+from shortener.transport.problems import problems
+from shortener.transport.reflection import reflection
+from shortener.transport.rpc import Service, guarded
+from shortener.transport.settings import SLOW_METHODS, RpcSettings
+
+NAMES = ("url", "user", "analytics", "gateway", "redirect")
+BACKLOG = 1024
+DRAIN_IDLE_SECONDS = 0.5
+"""How long an idle HTTP connection is kept while draining, so that a client about to ask still gets its answer."""
+
+
+class ListenError(Exception):
+    """A listener cannot have its address; the message is one line that names it."""
+
+
+class RpcServer(Protocol):
+    """What both gRPC servers offer, the stock one's adapter and our own."""
+
+    async def start(
+        self, host: str, port: int, *, ssl: ssl.SSLContext | None = None, sock: socket.socket | None = None
+    ) -> None:
+        """Begin to accept."""
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no new calls; return when the running ones have ended, after `grace_seconds` at most."""
+
+    def close(self) -> None:
+        """Stop at once."""
+
+    async def wait_closed(self) -> None:
+        """Return when nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Five bound sockets, not listening yet, by the names of the ready line."""
+
+    by_name: dict[str, socket.socket]
+
+    def address(self, name: str) -> str:
+        """Return HOST:PORT; port 0 has become what the system picked."""
+        host, port = self.by_name[name].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def port(self, name: str) -> int:
+        """Return the port."""
+        return int(self.by_name[name].getsockname()[1])
+
+
+@contextmanager
+def bind(config: Config) -> Iterator[Sockets]:
+    """Bind all listeners' addresses until the block ends. Raises `ListenError`."""
+    wanted = {
+        "url": ("grpc.url_port", config.grpc.host, config.grpc.url_port),
+        "user": ("grpc.user_port", config.grpc.host, config.grpc.user_port),
+        "analytics": ("grpc.analytics_port", config.grpc.host, config.grpc.analytics_port),
+        "gateway": ("gateway.port", config.gateway.host, config.gateway.port),
+        "redirect": ("redirect.port", config.redirect.host, config.redirect.port),
+    }
+    with ExitStack() as stack:
+        yield Sockets({name: stack.enter_context(_bound(*where)) for name, where in wanted.items()})
+
+
+def _bound(key: str, host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise ListenError(f"cannot listen on {host}:{port} ({key}): {error.strerror}") from None
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}:{port} ({key}): {os.strerror(error.errno or 0)}") from None
+
+
+class Servers:
+    """The running listeners."""
+
+    def __init__(self, app: App, sockets: Sockets) -> None:
+        self.app = app
+        app.addresses.update({name: sockets.address(name) for name in NAMES})
+        self.sockets = sockets
+        self.serving = Serving()
+        self.metrics = Metrics()
+        self.rpc: list[RpcServer] = []
+        self.gateway: HttpServer
+        self.redirect: RedirectServer
+
+    async def drain(self) -> None:
+        """Report unready, take nothing new, and let what runs finish for `server.drain_seconds` at most."""
+        self.serving.stop()
+        grace = self.app.config.server.drain_seconds
+        rpc = (server.drain(grace) for server in self.rpc)
+        await asyncio.gather(*rpc, self.gateway.drain(grace), self.redirect.drain(grace))
+
+
+@asynccontextmanager
+async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Servers]:
+    """Run the whole service on bound sockets until the block ends, and drain it then.
+
+    Raises what `open_app` raises, and `ConfigError` for TLS files and tokens that cannot be used.
+    """
+    token, tls = service_token(config), _tls(config)
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
+        servers = Servers(app, sockets)
+        await _start_redirect(stack, servers)
+        await _start_gateway(stack, servers)
+        await _start_rpc(stack, servers, token, tls)
+        servers.metrics.watch(readings.of_app(app))
+        servers.metrics.watch(readings.of_redirects(servers.redirect))
+        stack.push_async_callback(servers.drain)
+        servers.serving.start()
+        yield servers
+
+
+async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, tls: ssl.SSLContext | None) -> None:
+    app, settings = servers.app, _rpc_settings(servers.app.config)
+    listeners: dict[str, Sequence[Service]] = {
+        "url": (app.urls, app.users, app.statistics),
+        "user": (app.users,),
+        "analytics": (app.statistics,),
+    }
+    build = h2.RpcServer if app.config.grpc.server == "own" else stock.RpcServer
+    for name, services in listeners.items():
+        served = [*services, Health(servers.serving, services)]
+        served += reflection(served)
+        guards = guarded(
+            served,
+            new_id=app.new_id,
+            service_token=token,
+            open_services=frozenset([HEALTH]),
+            observe=servers.metrics.rpc.observe_rpc,
+        )
+        server: RpcServer = build(guards, settings=settings)
+        await server.start("", 0, ssl=tls, sock=servers.sockets.by_name[name])
+        stack.push_async_callback(server.wait_closed)
+        stack.callback(server.close)
+        servers.rpc.append(server)
+
+
+async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
+    app, limits, grpc = servers.app, servers.app.config.gateway, servers.app.config.grpc
+    settings = gateway.GatewaySettings(
+        body_size_max=limits.body_size_max,
+        body_timeout_seconds=limits.body_timeout_seconds,
+        timeout_seconds=grpc.timeout_seconds,
+        slow_timeout_seconds=grpc.statistics_timeout_seconds,
+    )
+    web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http))
+    gateway.mount(web, app.routes, authenticate=app.authenticate, settings=settings)
+    ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
+    document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
+    docspage.mount(web, document)
+    servers.gateway = HttpServer(
+        web,
+        settings=HttpSettings(
+            connections_max=limits.connections_max,
+            head_timeout_seconds=limits.head_timeout_seconds,
+            keepalive_seconds=limits.keepalive_seconds,
+            drain_idle_seconds=DRAIN_IDLE_SECONDS,
+            line_size_max=limits.line_size_max,
+        ),
+        new_id=app.new_id,
+    )
+    await servers.gateway.start("", 0, sock=servers.sockets.by_name["gateway"])
+    stack.push_async_callback(servers.gateway.close)
+
+
+DESCRIPTION = (
+    "Create short links, follow what happens to them, delete them. "
+    "Every body is the message of the gRPC method of the same name."
+)
+
+
+async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
+    app, limits = servers.app, servers.app.config.redirect
+    servers.redirect = await stack.enter_async_context(
+        open_redirect_server(
+            host="",
+            port=0,
+            sock=servers.sockets.by_name["redirect"],
+            resolve=app.links.resolve,
+            peek=app.cache.peek,
+            clicks=_JournalClicks(app),
+            clock=app.clock,
+            new_id=app.new_id,
+            settings=RedirectSettings(
+                status=limits.status,
+                connections_max=limits.connections_max,
+                head_timeout_seconds=limits.head_timeout_seconds,
+                keepalive_seconds=limits.keepalive_seconds,
+                answer_timeout_seconds=limits.answer_timeout_seconds,
+                head_size_max=limits.head_size_max,
+                heads_max=limits.heads_max,
+                drain_idle_seconds=DRAIN_IDLE_SECONDS,
+                trusted_proxies=app.config.analytics.trusted_proxies,
+            ),
+        )
+    )
+
+
+class _JournalClicks:
+    """`redirect.ports.Clicks` on the click journal."""
+
+    def __init__(self, app: App) -> None:
+        self._offer = app.clicks.offer
+        self._clock = app.clock
+        self.flush = app.clicks.flush
+
+    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:
+        """Note one click; the journal always has room."""
+        self._offer(link.ref, at=self._clock(), address=address, user_agent=user_agent, referrer=referrer)
+        return True
+
+
+def _rpc_settings(config: Config) -> RpcSettings:
+    grpc = config.grpc
+    return RpcSettings(
+        message_size_max=grpc.message_size_max,
+        streams_max=grpc.streams_max,
+        connections_max=grpc.connections_max,
+        header_list_size_max=grpc.header_list_size_max,
+        keepalive_seconds=grpc.keepalive_seconds,
+        keepalive_timeout_seconds=grpc.keepalive_timeout_seconds,
+        handshake_seconds=grpc.handshake_seconds,
+        idle_seconds=grpc.idle_seconds,
+        default_timeout_seconds=grpc.timeout_seconds,
+        slow_timeout_seconds=grpc.statistics_timeout_seconds,
+        slow_methods=SLOW_METHODS,
+    )
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    grpc = config.grpc
+    if not grpc.tls_certificate:
+        return None
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(grpc.tls_certificate, grpc.tls_key)
+        if grpc.tls_client_ca:
+            context.load_verify_locations(grpc.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"[grpc] tls_certificate, tls_key, tls_client_ca: {error.strerror or error}") from None
+    context.set_alpn_protocols(["h2"])
+    return context

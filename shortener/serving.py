@@ -1,0 +1,81 @@
+"""`shortener serve` as a process: the event loop, signals, the ready line, and one line for whatever prevents it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from shortener.accounts.keys import SecretError
+from shortener.analytics.faults import DataFileError
+from shortener.app import migrate_database
+from shortener.clock import system_clock
+from shortener.config import ConfigError
+from shortener.sections import Config
+from shortener.servers import ListenError, Sockets, bind, open_servers
+from shortener.storage.data_dir import lock_data_dir
+from shortener.storage.faults import StorageError
+
+log = logging.getLogger(__name__)
+
+START_ERRORS = (ListenError, StorageError, SecretError, DataFileError, ConfigError)
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one line for the operator."""
+
+
+def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return. Raises `StartError`."""
+    with _translated(), bind(config) as sockets, asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+        runner.run(_serve(config, sockets))
+
+
+def run_migrations(config: Config) -> list[str]:
+    """Bring the database up to date and return the names of the migrations applied. Raises `StartError`."""
+    with _translated(), lock_data_dir(Path(config.storage.data_dir)):
+        return migrate_database(config, system_clock)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except START_ERRORS as error:
+        raise StartError(str(error)) from error
+
+
+def _loop_factory(config: Config) -> "type[asyncio.AbstractEventLoop] | None":
+    if not config.server.uvloop:
+        return None
+    try:
+        import uvloop  # noqa: PLC0415 - only where it is installed
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+async def _serve(config: Config, sockets: Sockets) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("second signal, ending at once", extra={"signal": number.name})
+            os._exit(128 + number)
+        log.info("stopping", extra={"signal": number.name})
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    async with open_servers(config, sockets) as servers:
+        addresses = servers.app.addresses
+        sys.stdout.write(json.dumps({"event": "ready", **addresses, "pid": os.getpid()}) + "\n")
+        sys.stdout.flush()
+        log.info("ready", extra=addresses)
+        await stop.wait()
+    log.info("stopped")

@@ -1,0 +1,80 @@
+"""The documents are complete and true: keys, commands, error codes, links, and the two lines."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from shortener.cli import main
+from tests.docs.configuration import tables
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_every_configuration_key_is_documented_with_its_default() -> None:
+    assert tables() in (ROOT / "docs" / "configuration.md").read_text()
+
+
+def test_every_command_is_in_the_readme_or_the_manuals() -> None:
+    pages = "\n".join(page.read_text() for page in PAGES)
+    missing = [name for name in get_command(main).commands if f"shortener {name}" not in pages]  # type: ignore[attr-defined]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    if page.parent.name == "contract":
+        pytest.skip("the contract is kept word for word, with links into the documents it came from")
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    broken = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert broken == []
+
+
+def test_ci_runs_the_readmes_test_line_and_nothing_else() -> None:
+    [_, test_line] = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    script = (ROOT / ".ci" / "run").read_text()
+    assert script.splitlines()[-1] == test_line
+
+
+def test_the_run_line_installs_what_is_pinned() -> None:
+    [run_line, _] = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    steps = [shlex.split(step) for step in run_line.split("&&")]
+    assert steps[1][-2:] == ["-r", "requirements.lock"]
+    assert steps[-1] == [".venv/bin/shortener", "serve"]
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_every_pinned_package_has_hashes_and_no_address(name: str) -> None:
+    text = (ROOT / name).read_text()
+    pins = re.findall(r"^(\S+==\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)?", text, re.MULTILINE)
+    assert len(pins) > 20
+    assert [pin for pin, hashes in pins if not hashes] == []
+    assert "://" not in text
+
+
+def test_every_error_code_is_in_the_contract_or_its_decisions() -> None:
+    from shortener.errors import Code
+    from shortener.transport.statuses import TABLE
+
+    assert set(TABLE) == set(Code)
+
+
+def test_the_embedding_example_runs(tmp_path: Path) -> None:
+    [example] = re.findall(r"```python\n(import asyncio\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert re.fullmatch(r"http://localhost:8081/[A-Za-z0-9]{7}\n", done.stdout)
+    assert (tmp_path / "my-data" / "shortener.db").exists()
