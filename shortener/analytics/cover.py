@@ -28,7 +28,7 @@ class Cover:
 def cover(within: TimeRange, spans: Sequence[Span]) -> Cover:
     """Return the fewest periods of these spans (longest first) that fill the range, and what is left of it.
 
-    The range must lie between the years 1970 and 9999.
+    The range must lie in 1970 to 9999, and before the last month of that.
     """
     if within.is_empty:
         return Cover([], [])
