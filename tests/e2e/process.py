@@ -32,11 +32,18 @@ class Running:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(STOP_SECONDS)
+        self._close()
 
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
+        status = self.process.wait(STOP_SECONDS)
+        self._close()
+        return status
+
+    def _close(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def environment(data_dir: Path, **settings: object) -> dict[str, str]:
@@ -72,14 +79,11 @@ def start(data_dir: Path, *, command: tuple[str, ...] = (), **settings: object) 
 def running(data_dir: Path, **settings: object) -> Iterator[Running]:
     """Start a server; stop it in the end, and see that it left with status 0."""
     server = start(data_dir, **settings)
-    assert server.process.stdout is not None
-    with server.process.stdout:
-        try:
-            yield server
-        except BaseException:
-            sys.stderr.write(server.log.read_text()[-5000:])
-            server.process.kill()
-            server.process.wait(STOP_SECONDS)
-            raise
-        if server.process.poll() is None:
-            assert server.stop() == 0, server.log.read_text()[-5000:]
+    try:
+        yield server
+    except BaseException:
+        sys.stderr.write(server.log.read_text()[-5000:])
+        server.kill()
+        raise
+    if server.process.poll() is None:
+        assert server.stop() == 0, server.log.read_text()[-5000:]
