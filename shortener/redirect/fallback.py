@@ -15,6 +15,9 @@ from shortener.redirect.settings import RedirectSettings, Traffic
 FOREVER_SECONDS = 10.0 * 365 * 86_400
 """aiohttp's own idle timer is put this far away: the lane times the connection as a whole."""
 
+FIELDS_MAX = 100
+"""Header lines that aiohttp takes, each of `head_size_max` at most."""
+
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -41,6 +44,7 @@ class FallbackConnection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type] # None is how aiohttp turns it off; its annotation forgets that
             max_line_size=settings.head_size_max,
             max_field_size=settings.head_size_max,
+            max_headers=FIELDS_MAX,
             lingering_time=settings.head_timeout_seconds,
             auto_decompress=False,
         )

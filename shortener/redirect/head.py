@@ -19,7 +19,7 @@ _VERSION = b" HTTP/1.1"
 _VISIBLE = bytes(range(0x21, 0x7F))
 _LINE_BYTES = b"\r\n " + _VISIBLE
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_NAME_BYTES = _LETTERS + b"-_"
+_NAME_BYTES = _LETTERS + b"-"  # others are allowed, but some servers take "_" for "-"
 _HOST_BYTES = _LETTERS + b"-._:[]"
 _QUERY_BYTES = _LETTERS + b"-._~%&=+!*,;:@/$'()?"
 _TARGET_BYTES = _VISIBLE.translate(None, b'#"<>\\^`{|}')

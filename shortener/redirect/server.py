@@ -20,6 +20,8 @@ from shortener.redirect.settings import RedirectSettings, Traffic
 
 BACKLOG = 1024
 SWEEP_SECONDS_MAX = 1.0
+CANCEL_SECONDS = 0.05
+"""How long a request may take to end after it was cancelled; aiohttp takes 0 for no limit."""
 
 
 class RedirectServer:
@@ -109,7 +111,7 @@ class RedirectServer:
             self._sweeper.cancel()
         shared = self._shared
         shared.batch.flush()
-        await shared.fallback.shutdown(0)
+        await shared.fallback.shutdown(CANCEL_SECONDS)
         for lane in list(shared.connections):
             lane.abort()
         await self._emptied(self._loop.time() + 1.0)
