@@ -112,7 +112,7 @@ FROM (SELECT start, clicks, visitors FROM points WHERE clicks IS NOT NULL ORDER 
 
 _DAY_SETS = """
 SELECT period, members FROM visitor_sets
-WHERE link_id = ? AND span = 'd' AND period >= ? AND period < ?
+WHERE link_id = ?1 AND span = 'd' AND period >= ?2 AND period < ?3
 """
 
 _PLACES = f"""{_PIECES},

@@ -25,7 +25,7 @@ from shortener.storage.database import Database
 from tests.analytics.builders import a_visitor
 from tests.analytics.databases import migrate_file, opened
 from tests.analytics.naive import COUNTRIES, country_name, geo_of, series_of, stats_of
-from tests.analytics.test_service import describe
+from tests.analytics.subjects import describe
 from tests.fakes import FakeClock
 from tests.links.builders import a_link
 from tests.links.fakes import MemoryLinkStore, a_link_service

@@ -1,0 +1,60 @@
+"""The service of analytics on memory stores, ready to be asked."""
+
+import hashlib
+from dataclasses import replace
+
+from shortener import errors
+from shortener.analytics.model import Click, Device
+from shortener.analytics.service import AnalyticsService
+from shortener.analytics.stats import TimePoint
+from shortener.links import LinkRef
+from tests.analytics.builders import NOW
+from tests.analytics.naive import NaiveClicks, country_name
+from tests.fakes import FakeClock, FakeTransactions
+from tests.links.builders import a_link
+from tests.links.fakes import MemoryLinkStore, a_link_service
+
+
+async def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
+    """`DescribeClick` that reads `country/city` out of the user agent, and lets `bot` be one."""
+    if address == "nonsense":
+        raise errors.Invalid("ip_address must be an IPv4 or IPv6 address", field="ip_address")
+    country, _, city = user_agent.partition("/")
+    return Click(
+        ref=ref,
+        at=at,
+        visitor=hashlib.md5(address.encode()).digest() if address else b"",
+        country=country or "ZZ",
+        city=city,
+        referrer=referrer or "direct",
+        device=Device.OTHER if country == "bot" else Device.MOBILE,
+        bot=country == "bot",
+    )
+
+
+class Analytics:
+    """The service on one link `abc1234` of owner 1, with what it stands on."""
+
+    def __init__(self, *, count_bots: bool = True, created_at: int = NOW) -> None:
+        self.clock = FakeClock(NOW)
+        self.links = MemoryLinkStore()
+        self.links.links["abc1234"] = a_link(created_at=created_at)
+        self.clicks = NaiveClicks(count_bots=count_bots)
+        self.service = AnalyticsService(
+            links=a_link_service(store=self.links, clock=self.clock),
+            clicks=self.clicks,
+            reader=self.clicks,
+            transactions=FakeTransactions(),
+            clock=self.clock,
+            describe=describe,
+            country_name=country_name,
+        )
+
+    async def click(self, at: int = 0, address: str = "", user_agent: str = "", referrer: str = "") -> int:
+        return await self.service.record("abc1234", address=address, user_agent=user_agent, referrer=referrer, at=at)
+
+    def change(self, **changes: object) -> None:
+        self.links.links["abc1234"] = replace(self.links.links["abc1234"], **changes)  # type: ignore[arg-type] # as a_link
+
+    async def series(self, start: int, end: int, granularity: str = "") -> list[TimePoint]:
+        return await self.service.time_series("abc1234", start, end, granularity)
