@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: help proto lint test bench
+.PHONY: help proto lint lock test bench fuzz
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -17,6 +17,16 @@ lint:  ## Style, types and import rules
 	$(BIN)ruff format --check .
 	$(BIN)mypy
 	$(BIN)lint-imports
+
+LOCK := pip-compile -q --generate-hashes --no-annotate --strip-extras --allow-unsafe --no-header \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+GROUP = $(PYTHON) -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups'][sys.argv[1]], sep='\n')"
+
+lock:  ## Pin the newest allowed versions by hash (needs pip-tools); without network addresses
+	$(GROUP) build > build.in && $(GROUP) dev > dev.in
+	$(BIN)$(LOCK) -U -o requirements.lock pyproject.toml build.in
+	$(BIN)$(LOCK) -U -c requirements.lock -o requirements-dev.lock pyproject.toml build.in dev.in
+	rm build.in dev.in
 
 test:  ## The whole test suite
 	$(PYTHON) -m pytest
