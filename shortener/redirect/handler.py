@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from aiohttp import web
 
 from shortener import errors
 from shortener.clock import Clock
 from shortener.ids import NewId
+from shortener.links.model import Link
 from shortener.redirect import pages
 from shortener.redirect.accept import prefers_problem
 from shortener.redirect.addresses import ClientAddresses
@@ -15,7 +17,7 @@ from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can
 from shortener.redirect.counting import Counting
 from shortener.redirect.head import CODE_SIZE_MAX
 from shortener.redirect.icon import favicon
-from shortener.redirect.ports import Resolve
+from shortener.redirect.ports import Resolve, Settled
 from shortener.redirect.settings import Traffic
 from shortener.transport.statuses import http_status
 
@@ -40,6 +42,7 @@ class RedirectHandler:
         *,
         resolve: Resolve,
         counting: Counting,
+        settled: Settled | None,
         answer: RedirectAnswer,
         addresses: ClientAddresses,
         traffic: Traffic,
@@ -49,6 +52,7 @@ class RedirectHandler:
     ) -> None:
         self._resolve = resolve
         self._counting = counting
+        self._settled = settled
         self._answer = answer
         self._addresses = addresses
         self._traffic = traffic
@@ -93,14 +97,21 @@ class RedirectHandler:
         if not can_be_sent(link.destination):
             raise ValueError("a stored destination is not plain ASCII")
         if request.method == "GET":
-            headers = request.headers
-            forwarded = tuple(headers.getall("X-Forwarded-For", ()))
-            address = self._addresses.client(request.remote or "", forwarded)
-            self._counting.offer(link, address, headers.get("User-Agent", ""), headers.get("Referer", ""))
-            self._counting.flush()
+            await self._count(request, link)
         self._traffic.slow += 1
         answer = self._answer
         return web.Response(status=answer.status, reason=answer.reason, headers=answer.headers(link.destination, now))
+
+    async def _count(self, request: web.BaseRequest, link: Link) -> None:
+        headers = request.headers
+        forwarded = tuple(headers.getall("X-Forwarded-For", ()))
+        address = self._addresses.client(request.remote or "", forwarded)
+        self._counting.offer(link, address, headers.get("User-Agent", ""), headers.get("Referer", ""))
+        self._counting.flush()
+        if self._settled is not None:
+            with suppress(TimeoutError):  # the click is in the kernel: a disk that hangs does not cost the redirect
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._settled()
 
     def _failed(self, request: web.BaseRequest, failure: errors.Failure) -> web.Response:
         status = http_status(failure)

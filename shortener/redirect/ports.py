@@ -38,3 +38,10 @@ class Clicks(Protocol):
 
         Raises `errors.Failure` or `OSError` when that fails.
         """
+
+
+class Settled(Protocol):
+    """Waits until flushed clicks are as safe as the operator wants them."""
+
+    async def __call__(self) -> None:
+        """Return when all clicks flushed so far are on the disk, or cannot be brought there."""

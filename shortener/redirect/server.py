@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from shortener.clock import Clock
 from shortener.ids import NewId
+from shortener.links.model import Link
 from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.answer import RedirectAnswer
 from shortener.redirect.batch import AnswerBatch
@@ -15,7 +16,7 @@ from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.handler import RedirectHandler
 from shortener.redirect.lane import Lane, LaneShared
 from shortener.redirect.memo import Memo
-from shortener.redirect.ports import Clicks, Peek, Resolve
+from shortener.redirect.ports import Clicks, Peek, Resolve, Settled
 from shortener.redirect.settings import RedirectSettings, Traffic
 
 BACKLOG = 1024
@@ -87,6 +88,7 @@ class RedirectServer:
         end = self._loop.time() + grace_seconds
         if await self._emptied(min(end, self._loop.time() + self._shared.settings.drain_idle_seconds)):
             return
+        self._shared.batch.flush()
         for lane in list(self._shared.connections):
             if lane.is_idle:
                 lane.close()
@@ -121,6 +123,10 @@ class RedirectServer:
                     await self._listener.wait_closed()
 
 
+def _peek_at_nothing(short_code: str) -> Link | None:
+    return None
+
+
 @asynccontextmanager
 async def open_redirect_server(
     *,
@@ -133,8 +139,12 @@ async def open_redirect_server(
     clock: Clock,
     new_id: NewId,
     settings: RedirectSettings,
+    settled: Settled | None = None,
 ) -> AsyncIterator[RedirectServer]:
     """Serve redirects until the block ends. Call `drain` before that to let clients finish.
+
+    With `settled` each redirect waits for it after its click was flushed; since the lane does not wait, aiohttp then
+    answers everything.
 
     Raises `OSError` when it cannot listen, `ValueError` for settings that cannot be, and `RuntimeError` without
     aiohttp's C parser.
@@ -146,6 +156,7 @@ async def open_redirect_server(
     handler = RedirectHandler(
         resolve=resolve,
         counting=counting,
+        settled=settled,
         answer=answer,
         addresses=addresses,
         traffic=traffic,
@@ -156,7 +167,7 @@ async def open_redirect_server(
     loop = asyncio.get_running_loop()
     shared = LaneShared(
         settings=settings,
-        peek=peek,
+        peek=peek if settled is None else _peek_at_nothing,
         clock=clock,
         addresses=addresses,
         counting=counting,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shortener import errors
 from shortener.links.model import Link
+from shortener.redirect.ports import Settled
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
 from tests.fakes import FakeClock
@@ -116,7 +117,7 @@ class World:
         self.server: RedirectServer
 
     @asynccontextmanager
-    async def open(self, **changes: object) -> AsyncIterator["World"]:
+    async def open(self, *, settled: Settled | None = None, **changes: object) -> AsyncIterator["World"]:
         settings = replace(SETTINGS, **changes)  # type: ignore[arg-type] # tests name real fields
         async with open_redirect_server(
             host="127.0.0.1",
@@ -127,6 +128,7 @@ class World:
             clock=self.clock,
             new_id=lambda: "request-1",
             settings=settings,
+            settled=settled,
         ) as self.server:
             yield self
 

@@ -215,3 +215,37 @@ async def test_what_is_not_http_gets_a_page_that_does_not_repeat_it(caplog: pyte
     assert b"alert" not in received
     assert b"aiohttp" not in received
     assert caplog.records == []
+
+
+async def test_a_redirect_waits_for_the_disk_where_it_shall() -> None:
+    world = World()
+    world.links.keep(a_link(), cached=True)
+    reached, synced = asyncio.Event(), asyncio.Event()
+
+    async def settled() -> None:
+        assert len(world.clicks.recorded) == 1
+        reached.set()
+        await synced.wait()
+
+    async with world.open(settled=settled):
+        client = await world.connect()
+        await client.send(get("/abc1234"))
+        answer = asyncio.create_task(client.answer())
+        await reached.wait()
+        assert not answer.done()
+        synced.set()
+        assert (await answer).status == 302
+        await client.close()
+        assert (world.server.traffic.fast, world.server.traffic.slow) == (0, 1)
+
+
+async def test_a_disk_that_hangs_does_not_cost_the_redirect() -> None:
+    world = cold()
+    never = asyncio.Event()
+
+    async def settled() -> None:
+        await never.wait()
+
+    async with world.open(settled=settled, answer_timeout_seconds=0.05):
+        (answer,) = await world.ask(get("/abc1234"))
+    assert (answer.status, len(world.clicks.recorded)) == (302, 1)
