@@ -58,6 +58,7 @@ async def test_a_call_is_answered_by_headers_data_and_trailers() -> None:
         pytest.param([frame(1, 13, 1, b"\x09abc")], PROTOCOL, id="6.2 padding longer than HEADERS"),
         pytest.param([frame(1, 0x25, 1, b"\0\0")], SIZE, id="6.2 HEADERS too short for priority"),
         pytest.param([frame(2, 0, 0, bytes(5))], PROTOCOL, id="6.3 PRIORITY on stream 0"),
+        pytest.param([frame(2, 0, 9, bytes(4))], SIZE, id="6.4 PRIORITY of 4 bytes on an idle stream"),
         pytest.param([frame(3, 0, 0, bytes(4))], PROTOCOL, id="6.4 RST_STREAM on stream 0"),
         pytest.param([frame(3, 0, 1, bytes(4))], PROTOCOL, id="6.4 RST_STREAM on an idle stream"),
         pytest.param([frame(3, 0, 1, bytes(3))], SIZE, id="6.4 RST_STREAM of 3 bytes"),

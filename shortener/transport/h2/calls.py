@@ -217,8 +217,13 @@ class Calls:
             self.outbox.write(frames.rst_stream(stream_id, ErrorCode.NO_ERROR))
 
     def fault(self, error: StreamError) -> None:
-        """Take what a client did wrong on one stream."""
+        """Take what a client did wrong on one stream.
+
+        Raises ProtocolError for a stream that is still idle: RST_STREAM must not be sent there (section 6.4).
+        """
         self.budget.charge()
+        if error.stream_id > self.last_id:
+            raise ProtocolError(error.code, error.reason)
         stream = self.streams.get(error.stream_id)
         if stream is None:
             self._refuse_stream(error.stream_id, error.code)
