@@ -1,0 +1,75 @@
+"""Fuzzes one reader with coverage guidance: `python -m tests.fuzz TARGET --seconds 600`. Needs `pip install atheris`.
+
+New inputs go to build/fuzz/TARGET, and an input that breaks something to build/fuzz/findings. `--minimise` puts the
+smallest inputs that reach every line in every order into the corpus, which pytest replays.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.fuzz import targets
+
+BUILD = Path("build/fuzz")
+WORDS = Path(__file__).parent / "words"
+SIZES = {"protobuf": 600, "hpack": 600, "journal": 600, "destination": 300, "json": 400, "head": 1200}
+SIZE = 2000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("target", choices=targets.NAMES)
+    parser.add_argument("--seconds", type=int, default=600, help="how long to look for new inputs")
+    parser.add_argument("--minimise", action="store_true", help="rebuild the corpus from what was found")
+    parser.add_argument("--input", type=Path, help="run this one input, and show what breaks")
+    options = parser.parse_args()
+    if options.input:
+        with targets.target(options.target) as check:
+            check(options.input.read_bytes())
+    elif options.minimise:
+        from tests.fuzz.minimise import minimise
+
+        minimise(options.target, BUILD / options.target)
+    else:
+        fuzz(options.target, options.seconds)
+
+
+def fuzz(name: str, seconds: int) -> None:
+    """Run libFuzzer; it ends the process, with 0 when nothing was found."""
+    import atheris
+
+    found, corpus = BUILD / name, targets.CORPUS / name
+    for folder in (found, corpus, BUILD / "findings"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with atheris.instrument_imports(include=["shortener"]):
+        from shortener.transport import codec
+
+        target = targets.target(name)
+    compile_class = codec.compile_class
+
+    def instrumented(*arguments: object) -> object:
+        made = compile_class(*arguments)  # type: ignore[arg-type] # handed through
+        for function in (made.build, made.encode, made.decode):
+            atheris.instrument_func(function)
+        return made
+
+    codec.compile_class = instrumented  # type: ignore[assignment] # generated code is in no module
+    arguments = [
+        sys.argv[0],
+        f"-max_total_time={seconds}",
+        f"-max_len={SIZES.get(name, SIZE)}",
+        f"-artifact_prefix={BUILD / 'findings'}/{name}-",
+        "-timeout=10",
+        "-rss_limit_mb=1500",
+        "-print_final_stats=1",
+    ]
+    words = WORDS / f"{name}.dict"
+    if words.exists():
+        arguments.append(f"-dict={words}")
+    with target as check:
+        atheris.Setup([*arguments, str(found), str(corpus)], check)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Destinations: a link leads to a plain ASCII URL with a host, never to ourselves; all else is refused by its name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from shortener import errors
+from shortener.links.destination import LENGTH_MAX, parse_destination
+from shortener.redirect.answer import can_be_sent
+from tests.fuzz.targets import Check
+from tests.links.builders import some_addresses
+
+
+@contextmanager
+def target() -> Iterator[Check]:
+    own = some_addresses("http://localhost:8081", 8081)
+
+    def check(data: bytes) -> None:
+        text = data.decode("utf-8", "surrogateescape")
+        try:
+            kept = parse_destination(text, own)
+        except errors.Invalid as error:
+            assert error.field == "long_url"
+            return
+        assert 0 < len(kept) <= LENGTH_MAX
+        assert kept.isascii()
+        assert kept.isprintable()
+        assert not set(kept) & set(' "<>\\^`{|}')
+        assert can_be_sent(kept)
+        assert parse_destination(kept, own) == kept
+        parts = urlsplit(kept)
+        assert parts.scheme in ("http", "https")
+        assert parts.hostname
+        assert parts.username is None
+        assert parts.hostname != "localhost" or parts.port != 8081
+
+    yield check

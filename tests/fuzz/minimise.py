@@ -1,0 +1,79 @@
+"""Chooses few small inputs that together reach whatever all inputs reach."""
+
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import shortener
+from tests.fuzz.targets import CORPUS, Check, target
+
+ROOT = str(Path(shortener.__file__).parent)
+Step = tuple[int, int, int]
+"""A function, and two of its lines that ran one after the other."""
+
+
+class Tracer:
+    """Notes the steps that our code takes; generated codecs count too."""
+
+    def __init__(self) -> None:
+        self.steps: set[Step] = set()
+
+    def trace(self, frame: FrameType, _event: str, _argument: Any) -> Any:
+        name = frame.f_code.co_filename
+        if not name.startswith((ROOT, "<codec")):
+            return None
+        code, last = id(frame.f_code), 0
+
+        def line(frame: FrameType, event: str, _argument: Any) -> Any:
+            nonlocal last
+            if event == "line":
+                self.steps.add((code, last, frame.f_lineno))
+                last = frame.f_lineno
+            elif event == "exception":
+                self.steps.add((code, last, -1))
+            return line
+
+        return line
+
+
+def steps_of(check: Check, data: bytes) -> set[Step]:
+    tracer = Tracer()
+    sys.settrace(tracer.trace)
+    try:
+        check(data)
+    finally:
+        sys.settrace(None)
+    return tracer.steps
+
+
+def chosen(check: Check, candidates: list[bytes]) -> list[bytes]:
+    """Return inputs that reach all that `candidates` reach: each, smallest first, that adds something, then in reverse."""
+    reached = {data: steps_of(check, data) for data in candidates}
+    for order in (sorted(candidates, key=lambda data: (len(data), data)), None):
+        pool = order if order is not None else sorted(kept, key=lambda data: (-len(reached[data]), len(data)))
+        seen: set[Step] = set()
+        kept = []
+        for data in pool:
+            if not reached[data] <= seen:
+                seen |= reached[data]
+                kept.append(data)
+    return kept
+
+
+def minimise(name: str, found: Path) -> None:
+    """Replace the corpus of a target."""
+    folder = CORPUS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    old = sorted(folder.iterdir())
+    files = [*old, *(sorted(found.iterdir()) if found.exists() else ())]
+    candidates = list({path.read_bytes(): None for path in files})
+    with target(name) as check:
+        for data in candidates[:20]:
+            check(data)  # what is made at first use is no step of an input
+        kept = chosen(check, candidates)
+    for path in old:
+        path.unlink()
+    for number, data in enumerate(sorted(kept, key=lambda data: (len(data), data))):
+        (folder / f"{number:03d}").write_bytes(data)
+    print(f"{name}: {len(kept)} of {len(candidates)} inputs, {sum(map(len, kept))} bytes")  # noqa: T201 - its answer

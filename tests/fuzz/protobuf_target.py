@@ -1,0 +1,27 @@
+"""The protobuf codec beside google.protobuf: the same bytes are refused, and the same message is read from others.
+
+Input: a byte that chooses the class, then the message.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shortener.transport import codec
+from tests.fuzz.targets import Check
+from tests.transport.oracle import ALL, Everything
+from tests.transport.test_codec import google_outcome, outcome
+
+CLASSES = [Everything, *ALL]
+
+
+@contextmanager
+def target() -> Iterator[Check]:
+    def check(data: bytes) -> None:
+        cls = CLASSES[data[0] % len(CLASSES)] if data else Everything
+        wire = data[1:]
+        ours = outcome(cls, wire)
+        assert ours == google_outcome(cls, wire)
+        if ours is not None:
+            assert codec.encode(codec.decode(cls, ours)) == ours
+
+    yield check

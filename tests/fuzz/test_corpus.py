@@ -1,0 +1,30 @@
+"""The inputs that fuzzing has kept, each read again: they reach all that the fuzzers have reached."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fuzz.targets import CORPUS, NAMES, Check, inputs, target
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def check(name: str) -> Iterator[Check]:
+    with target(name) as opened:
+        yield opened
+
+
+def test_every_kept_input_is_read_rightly(name: str, check: Check) -> None:
+    kept = inputs(name)
+    assert kept
+    for data in kept:
+        check(data)
+
+
+def test_the_corpus_is_small() -> None:
+    assert sum(path.stat().st_size for path in CORPUS.rglob("*")) < 250_000
+    assert {path.name for path in CORPUS.iterdir()} == set(NAMES)
