@@ -1,7 +1,6 @@
 """The composition root: builds the domain over its stores. Nothing else knows concrete classes."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from shortener.analytics.user_agent import UserAgents
 from shortener.analytics.visitors import Rotation, open_visitors
 from shortener.clock import Clock, system_clock
 from shortener.ids import NewId, random_id
-from shortener.links import LinkService, own_addresses
+from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
 from shortener.links.cache import CachedLinkStore
 from shortener.links.codes import random_codes
@@ -37,8 +36,9 @@ from shortener.links.rpc import UrlRpc
 from shortener.links.store import SqliteLinkStore
 from shortener.sections import Config
 from shortener.storage.data_dir import lock_data_dir
-from shortener.storage.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.migrate import load_migrations, migrate, migrations_folder, pending
 from shortener.storage.sqlite import SqliteDatabase, open_database
+from shortener.tasks import finish, in_thread
 from shortener.transport.auth import Authenticate
 from shortener.transport.routes import Route
 
@@ -81,41 +81,47 @@ async def open_app(
     `redirect_port` is the port that redirects, where it is not the configured one. Raises `storage.StorageError`,
     `accounts.keys.SecretError` and `analytics.faults.DataFileError`, each with one line for the operator.
     """
+    stack = AsyncExitStack()
+    try:
+        yield await _build(stack, config, own_addresses(*_base_url(config, redirect_port)), clock, new_id)
+    finally:
+        await finish(stack.aclose())  # Whatever was opened is closed, also for a caller who is cancelled meanwhile.
+
+
+async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock: Clock, new_id: NewId) -> App:
     data_dir = Path(config.storage.data_dir)
-    own = own_addresses(*_base_url(config, redirect_port))
-    async with AsyncExitStack() as stack:
-        stack.enter_context(lock_data_dir(data_dir))
-        await asyncio.to_thread(migrate_database, config, clock)
-        keys = await asyncio.to_thread(
-            load_keys, secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir
-        )
-        database = await stack.enter_async_context(_database(config))
-        cache = CachedLinkStore(
-            SqliteLinkStore(database),
-            size_max=config.cache.size_max,
-            ttl_seconds=config.cache.ttl_seconds,
-            unknown_size_max=config.cache.missing_size_max,
-            unknown_ttl_seconds=config.cache.missing_ttl_seconds,
-        )
-        stack.push_async_callback(cache.close)
-        links = LinkService(
-            store=cache,
-            transactions=database.transaction,
-            clock=clock,
-            new_code=random_codes(config.links.code_length),
-            render_qr=QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max),
-            own=own,
-        )
-        passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
-        stack.push_async_callback(passwords.close)
-        accounts = AccountService(
-            SqliteAccountStore(database),
-            database.transaction,
-            passwords=passwords,
-            tokens=_tokens(config, keys, clock, new_id),
-            clock=clock,
-        )
-        yield await _with_analytics(stack, config, clock, new_id, database, cache, links, accounts)
+    stack.enter_context(lock_data_dir(data_dir))
+    await in_thread("migrate", lambda: migrate_database(config, clock))
+    keys = await in_thread(
+        "keys", lambda: load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
+    )
+    database = await stack.enter_async_context(_database(config))
+    cache = CachedLinkStore(
+        SqliteLinkStore(database),
+        size_max=config.cache.size_max,
+        ttl_seconds=config.cache.ttl_seconds,
+        unknown_size_max=config.cache.missing_size_max,
+        unknown_ttl_seconds=config.cache.missing_ttl_seconds,
+    )
+    stack.push_async_callback(cache.close)
+    links = LinkService(
+        store=cache,
+        transactions=database.transaction,
+        clock=clock,
+        new_code=random_codes(config.links.code_length),
+        render_qr=QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max),
+        own=own,
+    )
+    passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
+    stack.push_async_callback(passwords.close)
+    accounts = AccountService(
+        SqliteAccountStore(database),
+        database.transaction,
+        passwords=passwords,
+        tokens=_tokens(config, keys, clock, new_id),
+        clock=clock,
+    )
+    return await _with_analytics(stack, config, clock, new_id, database, cache, links, accounts)
 
 
 async def _with_analytics(
@@ -186,17 +192,30 @@ async def _with_analytics(
     )
 
 
-def migrate_database(config: Config, clock: Clock) -> list[str]:
-    """Bring the database up to date and return the names of the migrations applied. The caller owns the directory."""
-    path = Path(config.storage.data_dir) / DATABASE_FILE
+def pending_migrations(config: Config) -> list[str]:
+    """Return the names of the migrations that the database still needs, and change nothing."""
+    migrations = load_migrations(migrations_folder())
+    timeout = config.storage.busy_timeout_seconds
+    return [migration.file_name for migration in pending(_path(config), migrations, busy_timeout_seconds=timeout)]
+
+
+def migrate_database(config: Config, clock: Clock, on_applied: Callable[[], None] = lambda: None) -> list[str]:
+    """Bring the database up to date and return the names of the migrations applied. The caller owns the directory.
+
+    `on_applied` hears of each one after its commit.
+    """
     applied = migrate(
-        path,
+        _path(config),
         load_migrations(migrations_folder()),
         busy_timeout_seconds=config.storage.busy_timeout_seconds,
         clock=clock,
-        on_applied=lambda _: None,
+        on_applied=lambda _: on_applied(),
     )
     return [migration.file_name for migration in applied]
+
+
+def _path(config: Config) -> Path:
+    return Path(config.storage.data_dir) / DATABASE_FILE
 
 
 def _base_url(config: Config, redirect_port: int | None) -> tuple[str, int]:
@@ -207,7 +226,7 @@ def _base_url(config: Config, redirect_port: int | None) -> tuple[str, int]:
 def _database(config: Config) -> AbstractAsyncContextManager[SqliteDatabase]:
     storage = config.storage
     return open_database(
-        Path(storage.data_dir) / DATABASE_FILE,
+        _path(config),
         readers=storage.readers,
         batch_max=storage.batch_max,
         queue_max=storage.queue_max,

@@ -17,6 +17,7 @@ from shortener.metrics import Metrics
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
 from shortener.sections import Config
+from shortener.tasks import finish
 from shortener.transport import docspage, gateway, openapi, ops, stock
 from shortener.transport.h2 import server as h2
 from shortener.transport.health import SERVICE as HEALTH
@@ -57,14 +58,13 @@ class RpcServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Five bound sockets, not listening yet, by the names of the ready line."""
+    """Five listening sockets, by the names of the ready line. Who connects before the start waits in their backlog."""
 
     by_name: dict[str, socket.socket]
 
     def address(self, name: str) -> str:
         """Return HOST:PORT; port 0 has become what the system picked."""
-        host, port = self.by_name[name].getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return join(*self.by_name[name].getsockname()[:2])
 
     def port(self, name: str) -> int:
         """Return the port."""
@@ -73,7 +73,7 @@ class Sockets:
 
 @contextmanager
 def bind(config: Config) -> Iterator[Sockets]:
-    """Bind all listeners' addresses until the block ends. Raises `ListenError`."""
+    """Take all listeners' addresses until the block ends. Raises `ListenError`."""
     wanted = {
         "url": ("grpc.url_port", config.grpc.host, config.grpc.url_port),
         "user": ("grpc.user_port", config.grpc.host, config.grpc.user_port),
@@ -90,9 +90,16 @@ def _bound(key: str, host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {host}:{port} ({key}): {error.strerror}") from None
+        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {error.strerror}") from None
+    except UnicodeError:
+        raise ListenError(f"cannot listen on {join(host, port)} ({key}): that is no host name") from None
     except OSError as error:
-        raise ListenError(f"cannot listen on {host}:{port} ({key}): {os.strerror(error.errno or 0)}") from None
+        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {os.strerror(error.errno or 0)}") from None
+
+
+def join(host: str, port: int) -> str:
+    """Return HOST:PORT, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Servers:
@@ -123,7 +130,8 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
     Raises what `open_app` raises, and `ConfigError` for TLS files and tokens that cannot be used.
     """
     token, tls = service_token(config), _tls(config)
-    async with AsyncExitStack() as stack:
+    stack = AsyncExitStack()
+    try:
         app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
         servers = Servers(app, sockets)
         await _start_redirect(stack, servers)
@@ -131,9 +139,13 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await _start_rpc(stack, servers, token, tls)
         servers.metrics.watch(readings.of_app(app))
         servers.metrics.watch(readings.of_redirects(servers.redirect))
-        stack.push_async_callback(servers.drain)
         servers.serving.start()
-        yield servers
+        try:
+            yield servers
+        finally:
+            await servers.drain()
+    finally:
+        await finish(stack.aclose())  # A caller who is cancelled cuts the draining short, and nothing else.
 
 
 async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, tls: ssl.SSLContext | None) -> None:

@@ -20,6 +20,7 @@ from shortener.analytics.journal import Journal
 from shortener.analytics.model import START, Click, Position
 from shortener.analytics.pace import OncePerSecond
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
+from shortener.tasks import finish
 from shortener.tx import Transactions, Tx
 
 _log = logging.getLogger(__name__)
@@ -125,10 +126,12 @@ class ClickCollector:
         try:
             await asyncio.wait({task}, timeout=timeout_seconds)
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-            self.close()
+            try:
+                if not task.done():
+                    task.cancel()
+                    await finish(asyncio.wait({task}))
+            finally:
+                self.close()
         left = self.backlog_bytes()
         if left:
             _log.warning("%d bytes of clicks stay in the journal for the next start", left)

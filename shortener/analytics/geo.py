@@ -4,7 +4,6 @@ Both are of MaxMind's format, and records of both common shapes are understood: 
 (`country.iso_code`, `city.names.en`) and flat (`country_code`, `city`).
 """
 
-import asyncio
 import bisect
 import contextlib
 import hashlib
@@ -23,6 +22,7 @@ from shortener.analytics.countries import country_names
 from shortener.analytics.faults import DataFileError
 from shortener.analytics.model import CITY_MAX, NOWHERE, UNKNOWN_COUNTRY, Address, Place
 from shortener.analytics.pace import OncePerSecond
+from shortener.tasks import in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ async def open_geo(directory: Path, databases: Sequence[Path]) -> AsyncIterator[
 
     Raises `DataFileError` for a file that is missing or of another format.
     """
-    locator = await asyncio.to_thread(_open, directory, databases)
+    locator = await in_thread("geo", lambda: _open(directory, databases))
     try:
         yield locator
     finally:

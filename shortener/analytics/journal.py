@@ -18,6 +18,7 @@ from shortener.analytics.faults import DataFileError
 from shortener.analytics.model import Position
 from shortener.analytics.segment_writer import SegmentWriter
 from shortener.analytics.segments import Segments
+from shortener.tasks import finish
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -131,7 +132,7 @@ async def open_journal(
     try:
         yield journal
     finally:
-        await journal.close(task)
+        await finish(journal.close(task))
 
 
 def _prepare(directory: Path, after: Position, segment_size_max: int) -> SegmentWriter:

@@ -4,15 +4,12 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import aiosqlite
 
 from shortener.storage.faults import StorageError, unusable
-
-T = TypeVar("T")
 
 # More than all statements of all stores, so that none is ever compiled twice on a connection.
 _STATEMENTS_KEPT = 512
@@ -43,21 +40,6 @@ def reader_pragmas(cache_bytes: int) -> tuple[str, ...]:
         "PRAGMA wal_autocheckpoint = 0",
         "PRAGMA query_only = ON",
     )
-
-
-async def finish(work: Coroutine[object, object, T] | asyncio.Task[T]) -> T:
-    """Run `work` to its end even when cancelled meanwhile; the cancellation is raised after it."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()  # Marks it as seen; the cancellation goes first.
-        raise cancelled
-    return task.result()
 
 
 class SqliteThread:

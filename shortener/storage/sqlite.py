@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from shortener.storage.connection import SqliteThread, finish, open_thread, reader_pragmas, writer_pragmas
+from shortener.storage.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.database import Sql
 from shortener.storage.readers import Readers, ReaderStats
 from shortener.storage.writer import Writer, WriterStats
+from shortener.tasks import finish
 from shortener.tx import Tx
 
 T = TypeVar("T")

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from shortener import errors
-from shortener.storage.connection import SqliteThread, finish
+from shortener.storage.connection import SqliteThread
 from shortener.storage.faults import raise_translated
 from shortener.storage.statements import SqliteTx
+from shortener.tasks import finish
 from shortener.tx import Tx
 
 T = TypeVar("T")
