@@ -9,12 +9,17 @@ import pytest
 from tests.contract import reference
 from tests.e2e import process
 
+both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=True, scope="module")
+
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running]:
-    """The real server as its own process, with an empty data directory, for one test module."""
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running]:
+    """The real server as its own process, with an empty data directory, for one test module.
+
+    A module marked `both_servers` gets one after the other: `grpc.server` is "own", then "grpclib".
+    """
     data_dir: Path = tmp_path_factory.mktemp("server") / "data"
-    with process.running(data_dir) as running:
+    with process.running(data_dir, GRPC_SERVER=getattr(request, "param", "own")) as running:
         yield running
 
 
