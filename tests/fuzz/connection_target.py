@@ -1,4 +1,4 @@
-"""A whole connection: whatever a client sends and whenever, nothing escapes, little is held, and answers keep the rules.
+"""A whole connection: whatever a client sends and whenever, nothing escapes, little is held, answers keep the rules.
 
 Input: a byte of options (bit 0: raw bytes follow, greeting and all; bit 1: time passes, so that work is sliced), then
 frames behind a greeting. Frames of kinds above 0xF0, which mean nothing in HTTP/2, are what happens around it.

@@ -1,4 +1,4 @@
-"""A gRPC server's connection without sockets and without time: a loop, a clock and a transport that the caller moves."""
+"""A gRPC server's connection without sockets and time: a loop, a clock and a transport that the caller moves."""
 
 import asyncio
 import logging

@@ -1,6 +1,6 @@
 """The click journal: damage never raises, never invents a record, and never stops the reader.
 
-Input: a byte that says what follows: a payload, the bytes of a segment, or records to be written well and damaged after.
+Input: a byte that says what follows: a payload, the bytes of a segment, or records to be written and then damaged.
 """
 
 import logging

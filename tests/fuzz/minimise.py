@@ -48,17 +48,20 @@ def steps_of(check: Check, data: bytes) -> set[Step]:
 
 
 def chosen(check: Check, candidates: list[bytes]) -> list[bytes]:
-    """Return inputs that reach all that `candidates` reach: each, smallest first, that adds something, then in reverse."""
+    """Return inputs that reach all that `candidates` reach."""
     reached = {data: steps_of(check, data) for data in candidates}
-    for order in (sorted(candidates, key=lambda data: (len(data), data)), None):
-        pool = order if order is not None else sorted(kept, key=lambda data: (-len(reached[data]), len(data)))
+
+    def needed(pool: list[bytes]) -> list[bytes]:
         seen: set[Step] = set()
         kept = []
         for data in pool:
             if not reached[data] <= seen:
                 seen |= reached[data]
                 kept.append(data)
-    return kept
+        return kept
+
+    small = needed(sorted(candidates, key=lambda data: (len(data), data)))
+    return needed(sorted(small, key=lambda data: (-len(reached[data]), len(data), data)))
 
 
 def minimise(name: str, found: Path) -> None:
