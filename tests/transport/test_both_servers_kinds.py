@@ -42,6 +42,13 @@ async def test_messages_of_all_sizes_travel_both_ways(build: Build, odd: Odd, si
         assert len(big.url.long_url) == size
 
 
+async def test_limits_follow_the_largest_message_that_is_allowed(build: Build, odd: Odd) -> None:
+    async with channel(await build(settings(message_size_max=8_388_608), services=[odd])) as opened:
+        assert (await method(opened, "metadata")(GetUrlRequest("x" * 6_000_000))).found
+        status, _ = await both.status_of(method(opened, "metadata")(GetUrlRequest("x" * 9_000_000)))
+        assert status is CODE.RESOURCE_EXHAUSTED
+
+
 async def test_a_status_may_follow_a_message(build: Build, odd: Odd) -> None:
     async with channel(await build(services=[odd])) as opened:
         assert await both.status_of(method(opened, "missing")(GetUrlRequest("a"))) == (CODE.NOT_FOUND, "no such link")

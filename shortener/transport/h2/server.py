@@ -39,7 +39,7 @@ class RpcServer:
 
     def __init__(self, services: Iterable[Servable], *, settings: RpcSettings, limits: Limits | None = None) -> None:
         self._settings = settings
-        self._limits = limits or Limits()
+        self._limits = (limits or Limits()).scaled(settings.message_size_max)
         times = (settings.keepalive_seconds, settings.keepalive_timeout_seconds, settings.handshake_seconds)
         self._sweep_seconds = max(0.01, min(self._limits.sweep_seconds, min(times) / 4))
         self._methods = {
