@@ -1,4 +1,4 @@
-"""Calls of every kind by grpcio's clients."""
+"""What only our server promises of calls; `test_both_servers` has what both do."""
 
 import asyncio
 import logging
@@ -9,17 +9,12 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpclib import GRPCError
 from grpclib.const import Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.transport.h2 import RpcServer
-from shortener.transport.health import Health, Serving
-from shortener.transport.reflection import reflection
 from tests.transport.h2_peer import Odd, channel_to, encode, eventually, method, serving, unary
-from tests.transport.h2_wire import wire
 
 CODE = grpc.StatusCode
 
@@ -66,21 +61,6 @@ async def test_sync_clients_of_several_threads_are_served() -> None:
             thread.start()
         await asyncio.to_thread(lambda: [thread.join() for thread in threads])
     assert sorted(found) == [str(n) for n in range(8)]
-
-
-async def test_a_request_above_the_limit_is_refused() -> None:
-    async with serving(Odd(), message_size_max=1024) as server, channel_to(server) as channel:
-        error = await failure(method(channel, "echo")(GetUrlRequest("x" * 2000)))
-        assert error.code() == CODE.RESOURCE_EXHAUSTED
-        assert (await method(channel, "echo")(GetUrlRequest("x" * 1000))).found
-
-
-async def test_a_compressed_request_is_inflated() -> None:
-    async with serving(Odd()) as server, channel_to(server) as channel:
-        call = method(channel, "echo")(GetUrlRequest("x" * 5000), compression=grpc.Compression.Gzip)
-        assert (await call).url.short_code == "x" * 5000
-        error = await failure(method(channel, "echo")(GetUrlRequest("x" * 5000), compression=grpc.Compression.Deflate))
-        assert error.code() == CODE.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("name", ["crash", "nothing"])
@@ -134,61 +114,6 @@ async def test_a_call_without_a_deadline_gets_the_default_of_its_method() -> Non
         assert error.code() == CODE.DEADLINE_EXCEEDED
         odd.gate.set()
         assert (await slow).found
-
-
-async def test_a_cancelled_call_cancels_its_handler() -> None:
-    odd = Odd()
-    async with serving(odd) as server, channel_to(server) as channel:
-        call = method(channel, "wait")(GetUrlRequest("a"))
-        await eventually(lambda: odd.started == ["a"])
-        call.cancel()
-        await eventually(lambda: odd.ended == ["CancelledError"])
-        assert (await method(channel, "echo")(GetUrlRequest("b"))).found
-
-
-async def test_a_lost_connection_cancels_its_handlers() -> None:
-    odd = Odd()
-    async with serving(odd) as server:
-        async with wire(server) as client:
-            client.write(client.call(1, "/test.Odd/forever"), client.call(3, "/test.Odd/wait"))
-            await client.settle()
-        await eventually(lambda: odd.ended == ["CancelledError", "CancelledError"])
-        await eventually(lambda: server.connections == 0)
-
-
-async def test_unknown_methods_are_unimplemented() -> None:
-    async with serving(Odd()) as server, channel_to(server) as channel:
-        error = await failure(method(channel, "none")(GetUrlRequest("a")))
-        assert (error.code(), error.details()) == (CODE.UNIMPLEMENTED, "unknown method")
-
-
-async def test_health_is_served_and_watched() -> None:
-    serving_now = Serving()
-    async with serving(Health(serving_now, [])) as server, channel_to(server) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        statuses = health_pb2.HealthCheckResponse
-        assert (await stub.Check(health_pb2.HealthCheckRequest())).status == statuses.NOT_SERVING
-        watch = stub.Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == statuses.NOT_SERVING
-        serving_now.start()
-        assert (await watch.read()).status == statuses.SERVING
-        serving_now.stop()
-        assert (await watch.read()).status == statuses.NOT_SERVING
-        assert await watch.code() == CODE.UNAVAILABLE
-
-
-async def test_reflection_is_served() -> None:
-    async with serving(*reflection([Health(Serving(), [])])) as server, channel_to(server) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-
-        async def ask() -> AsyncIterator[Any]:
-            yield reflection_pb2.ServerReflectionRequest(list_services="")
-            yield reflection_pb2.ServerReflectionRequest(file_containing_symbol="grpc.health.v1.Health")
-
-        answers = [answer async for answer in stub.ServerReflectionInfo(ask())]
-    names = [service.name for service in answers[0].list_services_response.service]
-    assert names[0] == "grpc.health.v1.Health"
-    assert answers[1].file_descriptor_response.file_descriptor_proto
 
 
 async def test_a_busy_port_is_an_oserror() -> None:
