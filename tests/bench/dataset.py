@@ -3,7 +3,9 @@
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from bisect import bisect
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -37,7 +39,7 @@ def short_code(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """So many links, and so many clicks on them between `start` and `end` (Unix seconds), in order of time."""
+    """So many links, and so many clicks on them between `start` and `end` (Unix seconds)."""
 
     links: int
     clicks: int
@@ -62,18 +64,24 @@ class World:
         )
 
     def click_batches(self, first_link_id: int) -> Iterator[list[Click]]:
-        """Yield the clicks, ten thousand at a time. Link `number` has the id `first_link_id + number`."""
+        """Yield the clicks, ten thousand at a time: link after link, each in order of time, so that storing is quick.
+
+        Link `number` has the id `first_link_id + number`.
+        """
+        clicks = self._clicks(first_link_id)
+        while batch := list(itertools.islice(clicks, _BATCH)):
+            yield batch
+
+    def _clicks(self, first_link_id: int) -> Iterator[Click]:
         chance = random.Random(self.seed)
         people = _People(chance, count=max(self.clicks // 2, 1))
         pick = self._picker(chance)
-        for first in range(0, self.clicks, _BATCH):
-            size = min(_BATCH, self.clicks - first)
-            times = sorted(self._time(first + chance.random() * size) for _ in range(size))
-            refs = [LinkRef(first_link_id + number, short_code(number)) for number in (pick() for _ in range(size))]
-            yield list(itertools.starmap(people.click, zip(refs, times, strict=True)))
-
-    def _time(self, place: float) -> int:
-        return self.start + int(place * (self.end - self.start) / self.clicks)
+        counts = Counter(pick() for _ in range(self.clicks))
+        for number, count in sorted(counts.items()):
+            ref = LinkRef(first_link_id + number, short_code(number))
+            seconds = (self.end - self.start) / count
+            for place in range(count):
+                yield people.click(ref, self.start + int((place + chance.random()) * seconds))
 
     def _picker(self, chance: random.Random) -> Callable[[], int]:
         if self.spread == "one":
@@ -84,47 +92,47 @@ class World:
         return lambda: (int((self.links + 1) ** chance.random()) - 1) * 7_919 % self.links
 
 
-@dataclass(frozen=True, slots=True)
-class _Person:
-    """Someone who clicks: the same visitor, place and machine each time."""
-
-    visitor: bytes
-    country: str
-    city: str
-    device: Device
-    bot: bool
-
-
 class _People:
-    """People by number, made up when first needed, and where they come from."""
+    """People by number, each with the same visitor, place and machine for every click, and where they come from."""
 
     def __init__(self, chance: random.Random, *, count: int) -> None:
         self._chance = chance
         self._count = count
         countries = [code for code in sorted(country_names()) if code != UNKNOWN_COUNTRY]
         chance.shuffle(countries)
-        self._countries = [UNKNOWN_COUNTRY, *countries]
-        self._weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(self._countries))))
-        self._referrers = [DIRECT, *(f"https://site{number}.example" for number in range(1, _REFERRERS))]
-        self._referrer_weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(_REFERRERS)))
+        self._countries = _Ranked([UNKNOWN_COUNTRY, *countries])
+        self._referrers = _Ranked([DIRECT, *(f"https://site{number}.example" for number in range(1, _REFERRERS))])
+        self._devices = [Device.MOBILE] * 140 + [Device.DESKTOP] * 90 + [Device.TABLET] * 13 + [Device.OTHER] * 13
 
     def click(self, ref: LinkRef, at: int) -> Click:
         """Return a click of anyone on a link."""
-        chance = self._chance
-        person = self._person(chance.randrange(self._count))
-        (referrer,) = chance.choices(self._referrers, cum_weights=self._referrer_weights)
-        return Click(ref, at, person.visitor, person.country, person.city, referrer, person.device, person.bot)
-
-    def _person(self, number: int) -> _Person:
+        number = int(self._chance.random() * self._count)
         digest = hashlib.blake2b(number.to_bytes(8, "big"), digest_size=16).digest()
-        chance = random.Random(number)
-        (country,) = chance.choices(self._countries, cum_weights=self._weights)
-        # One in five has no known city, one in two hundred clicks without an address.
-        city = "" if country == UNKNOWN_COUNTRY or chance.random() < 0.2 else self._city(chance, country)
-        bot = chance.random() < 0.03
-        (device,) = chance.choices(list(Device), weights=(55, 35, 5, 5))
-        visitor = NO_VISITOR if chance.random() < 0.005 else digest
-        return _Person(visitor, country, city, Device.OTHER if bot else device, bot)
+        country = self._countries.at(int.from_bytes(digest[:4], "big") / (1 << 32))
+        return Click(
+            ref=ref,
+            at=at,
+            visitor=digest if digest[4] else NO_VISITOR,
+            country=country,
+            # One in five has no known city.
+            city="" if country == UNKNOWN_COUNTRY or digest[5] < 51 else _city(country, digest[6] / 256),
+            referrer=self._referrers.at(self._chance.random()),
+            device=self._devices[digest[7]],
+            bot=digest[7] >= 248,
+        )
 
-    def _city(self, chance: random.Random, country: str) -> str:
-        return f"{country} City {int(_CITIES_MAX ** chance.random())}"
+
+class _Ranked:
+    """Values of which the first is chosen most, the second half as often, the third a third as often."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        self._values = values
+        self._weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(values))))
+
+    def at(self, place: float) -> str:
+        """Return the value at `place`, from 0 to less than 1."""
+        return self._values[bisect(self._weights, place * self._weights[-1])]
+
+
+def _city(country: str, place: float) -> str:
+    return f"{country} City {int(_CITIES_MAX**place)}"
