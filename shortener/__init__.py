@@ -51,7 +51,7 @@ async def open(config: Config | None = None, *, serve: bool = True) -> "AsyncIte
     With `serve` the five listeners run too: `app.addresses` tells where; without, only the domain does. The
     configuration is the embedded default when none is given. No signal handler is set and no logging is configured;
     the end drains, and leaves no task, thread or file. Raises what `shortener serve` would end with, in one line each:
-    `servers.ListenError`, `storage.faults.StorageError`, `accounts.keys.SecretError`, `analytics.faults.DataFileError`,
+    `listen.ListenError`, `storage.faults.StorageError`, `accounts.keys.SecretError`, `analytics.faults.DataFileError`,
     `config.ConfigError`.
     """
     # Imported here so that `import shortener` costs nothing, and its modules can be used without any framework.
@@ -64,7 +64,8 @@ async def open(config: Config | None = None, *, serve: bool = True) -> "AsyncIte
         async with open_app(config) as app:
             yield app
         return
-    from shortener.servers import bind, open_servers  # noqa: PLC0415 - see above
+    from shortener.listen import bind  # noqa: PLC0415 - see above
+    from shortener.servers import open_servers  # noqa: PLC0415 - see above
 
     with bind(config) as sockets:
         async with open_servers(config, sockets) as servers:

@@ -1,52 +1,85 @@
 """The command line: serve, migrate, check-config, version; the small commands live in `commands.py`.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration.
+Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration, 130 interrupted. Every error is one line on
+standard error.
 """
 
+import contextlib
 import dataclasses
 import json
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from shortener import __version__, commands, config
-from shortener.sections import Config
+from shortener import __version__, commands
+from shortener.options import MISUSED, AsJson, ConfigPath, fail, load_config
+
+_SECRETS = ("secret", "service_token")
+
+
+class _Program(TyperGroup):
+    """The program as a whole: it says what went wrong in one line, like every command of it."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # as typer declares it
+        """Run, and end the process with the exit status."""
+        options |= {"prog_name": "shortener", "standalone_mode": False}
+        try:
+            status = super().main(*args, **options)
+        except (KeyboardInterrupt, typer.Abort):
+            status = 130
+        except typer.TyperException as error:
+            status = _misused(error)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _misused(error: typer.TyperException) -> int:
+    message = error.format_message().strip()
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if "\n" in message:  # the help, for a group of commands that is called without one
+        typer.echo(message, err=True)
+    else:
+        command = context.command_path if context else "shortener"
+        typer.echo(f"shortener: {message.rstrip('.')} (see `{command} --help`)", err=True)
+    return MISUSED
+
 
 main = typer.Typer(
     name="shortener",
-    help="A URL shortener in one process: gRPC, REST and fast redirects, with every click counted exactly.",
+    cls=_Program,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-commands.register(main)
-
-ConfigPath = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads this form on every Python we support
-    typer.Option("--config", "-c", help="TOML file; every key stands in config.toml with its default.", metavar="PATH"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
-def fail(message: str, status: int) -> NoReturn:
-    """Print one line on standard error and end."""
-    print(f"shortener: {message}", file=sys.stderr)  # noqa: T201 - this is the command line
-    raise typer.Exit(status)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        version(as_json=False)
+        raise typer.Exit
 
 
-def load_config(path: Path | None) -> Config:
-    """Read the configuration, or end with status 2 and one line."""
-    try:
-        return config.load(path)
-    except config.ConfigError as error:
-        fail(str(error), 2)
+@main.callback()
+def program(
+    _: Annotated[
+        bool, typer.Option("--version", "-V", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Shorten URLs in one process: gRPC, REST and fast redirects, with every click counted exactly.
+
+    Configuration: defaults, then the file of --config, then SHORTENER_<SECTION>_<KEY> in the environment.
+    """
 
 
 @main.command()
 def serve(path: ConfigPath = None) -> None:
-    """Run the service until SIGTERM or SIGINT; prints one JSON line on standard output when ready."""
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Prints one JSON line on standard output when every listener accepts, and log lines on standard error.
+    """
     settings = load_config(path)
     from shortener import log  # noqa: PLC0415 - only this command needs the servers
     from shortener.serving import StartError, run  # noqa: PLC0415 - as above
@@ -55,31 +88,55 @@ def serve(path: ConfigPath = None) -> None:
     try:
         run(settings)
     except StartError as error:
-        fail(str(error), 1)
+        fail(str(error))
 
 
 @main.command()
 def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Bring the database up to date without serving. `serve` does the same at start."""
+    """Bring the database up to date without serving.
+
+    Each migration is one transaction. `serve` does the same at start.
+    """
     settings = load_config(path)
     from shortener.serving import StartError, run_migrations  # noqa: PLC0415 - only this command needs it
 
     try:
-        applied = run_migrations(settings)
+        with _progress("migrating") as report:
+            applied = run_migrations(settings, report)
     except StartError as error:
-        fail(str(error), 1)
+        fail(str(error))
     if as_json:
         typer.echo(json.dumps({"applied": applied}))
     else:
         typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
 
 
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function to call with (done, total); it draws a bar when standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where there is somebody to look
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 @main.command("check-config")
 def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Check the configuration and print what holds; secrets are not shown."""
+    """Check the configuration and the files it names, and print what holds; secrets are not shown."""
     settings = load_config(path)
+    from shortener.serving import StartError, check_files  # noqa: PLC0415 - only this command needs it
+
+    try:
+        check_files(settings)
+    except StartError as error:
+        fail(str(error), MISUSED)
     shown = {
-        section: {key: "***" if key in ("secret", "service_token") and value else value for key, value in keys.items()}
+        section: {key: "***" if key in _SECRETS and value else value for key, value in keys.items()}
         for section, keys in dataclasses.asdict(settings).items()
     }
     if as_json:
@@ -88,6 +145,9 @@ def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
     for section, keys in shown.items():
         for key, value in keys.items():
             typer.echo(f"{section}.{key} = {json.dumps(value)}")
+
+
+commands.register(main)
 
 
 @main.command()

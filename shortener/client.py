@@ -5,24 +5,29 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import grpclib
 from grpclib.client import Channel
 
-from shortener.app import open_app
+from shortener import storage
 from shortener.config import service_token
 from shortener.gen.analytics import AnalyticsServiceBase, AnalyticsServiceStub
 from shortener.gen.url import UrlServiceBase, UrlServiceStub
 from shortener.gen.user import UserServiceBase, UserServiceStub
+from shortener.listen import join
 from shortener.sections import Config
+from shortener.tls import client_context
 
 CONNECT_SECONDS = 2.0
+CALL_SECONDS = 15.0
+"""Deadline of each call."""
 T = TypeVar("T")
 
 
 class Refused(Exception):  # noqa: N818 - reads as client.Refused
-    """The server answered with an error, or could not be spoken to."""
+    """The server answered with an error, or could not be spoken to. One line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +39,42 @@ class Api:
     analytics: AnalyticsServiceStub | AnalyticsServiceBase
 
 
-async def call(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]]) -> T:
+async def call(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]], *, creates: bool) -> T:
     """Run `talk` against the server, or against the data directory when none listens and none was named.
 
-    Raises `Refused` for every answer but OK, and the domain's failures when working in process.
+    `creates` tells that a new database will do. Raises `Refused` for every answer but OK, the domain's failures when
+    working in process, and `storage.StorageError`.
     """
     host, port = _address(config, server)
     if await _listens(host, port):
-        try:
-            async with _remote(config, host, port) as api:
-                return await talk(api)
-        except grpclib.GRPCError as error:
-            raise Refused(error.message or error.status.name) from None
-        except (OSError, grpclib.exceptions.StreamTerminatedError) as error:
-            raise Refused(f"{host}:{port}: {error}") from None
+        return await _call_server(config, host, port, talk, own=not server)
     if server:
         raise Refused(f"no server listens on {server}")
-    async with open_app(config) as app:
-        return await talk(Api(app.urls, app.users, app.statistics))
+    from shortener.app import DATABASE_FILE, open_app  # noqa: PLC0415 - half a second that a client need not wait
+
+    data_dir = Path(config.storage.data_dir)
+    if not creates and not (data_dir / DATABASE_FILE).exists():
+        raise Refused(f"no server listens on {join(host, port)}, and {data_dir} holds no database")
+    try:
+        async with open_app(config) as app:
+            return await talk(Api(app.urls, app.users, app.statistics))
+    except storage.InUseError as error:
+        raise Refused(f"{error}, which does not listen on {join(host, port)}: name its address with --server") from None
+
+
+async def _call_server(config: Config, host: str, port: int, talk: Callable[[Api], Awaitable[T]], *, own: bool) -> T:
+    where = join(host, port)
+    try:
+        async with _remote(config, host, port, own=own) as api:
+            return await talk(api)
+    except grpclib.GRPCError as error:
+        raise Refused(error.message or error.status.name) from None
+    except TimeoutError:
+        raise Refused(f"{where} did not answer within {CALL_SECONDS:.0f} seconds") from None
+    except ssl.SSLError as error:
+        raise Refused(f"{where}: no TLS connection: {(error.reason or str(error)).lower().replace('_', ' ')}") from None
+    except (OSError, grpclib.exceptions.ProtocolError, grpclib.exceptions.StreamTerminatedError):
+        raise Refused(f"{where} does not speak gRPC{'' if config.grpc.tls_certificate else ' without TLS'}") from None
 
 
 def _address(config: Config, server: str | None) -> tuple[str, int]:
@@ -72,18 +95,20 @@ async def _listens(host: str, port: int) -> bool:
     except (OSError, TimeoutError):
         return False
     writer.close()
-    await writer.wait_closed()
+    try:
+        await writer.wait_closed()
+    except OSError:  # It hung up first; it listens all the same.
+        return True
     return True
 
 
 @asynccontextmanager
-async def _remote(config: Config, host: str, port: int) -> AsyncIterator[Api]:
-    tls = ssl.create_default_context(cafile=config.grpc.tls_certificate) if config.grpc.tls_certificate else None
+async def _remote(config: Config, host: str, port: int, *, own: bool) -> AsyncIterator[Api]:
     token = service_token(config)
     metadata = {"authorization": f"Bearer {token}"} if token else None
-    async with Channel(host, port, ssl=tls) as channel:
+    async with Channel(host, port, ssl=client_context(config.grpc, own=own)) as channel:
         yield Api(
-            UrlServiceStub(channel, metadata=metadata),
-            UserServiceStub(channel, metadata=metadata),
-            AnalyticsServiceStub(channel, metadata=metadata),
+            UrlServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
+            UserServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
+            AnalyticsServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
         )

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import os
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias, TypeVar
 
 import typer
 
 from shortener import config, errors
 from shortener.durations import parse_moment
+from shortener.options import MISUSED, AsJson, ConfigPath, fail, load_config
 
 if TYPE_CHECKING:
     from betterproto import Message
@@ -20,18 +23,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Json: TypeAlias = dict[str, Any]
+ROWS_MAX = 10
+"""Countries and referrers shown as text; --json has all of them."""
 
-# Typer reads Optional[...] on every Python we support.
-ConfigPath = Annotated[Optional[Path], typer.Option("--config", "-c", help="TOML file.", metavar="PATH")]  # noqa: UP045
 Server = Annotated[
-    Optional[str],  # noqa: UP045 - as above
-    typer.Option("--server", help="Address of url.URLService; default: as configured.", metavar="HOST:PORT"),
+    Optional[str],  # noqa: UP045 - typer reads this form on every Python we support
+    typer.Option("--server", help="Where url.URLService listens. [default: as configured]", metavar="HOST:PORT"),
 ]
 User = Annotated[str, typer.Option("--user", envvar="SHORTENER_USER", help="Owner of the links.", metavar="ID")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Code = Annotated[str, typer.Argument(help="Short code or alias.", metavar="CODE")]
 
-user = typer.Typer(help="Accounts.", no_args_is_help=True)
+user = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(main: typer.Typer) -> None:
@@ -44,15 +46,22 @@ def register(main: typer.Typer) -> None:
 
 
 def shorten(
-    url: Annotated[str, typer.Argument(help="Where the link leads.", metavar="URL")],
-    alias: Annotated[str, typer.Option(help="Short code of your choice, 3 to 50 of A-Z a-z 0-9 _ -.")] = "",
-    expires: Annotated[str, typer.Option(help="Life span (45s 30m 12h 7d 2w) or UTC date (2030-12-31).")] = "",
+    url: Annotated[str, typer.Argument(help="Where the link leads: an absolute http or https URL.", metavar="URL")],
+    alias: Annotated[
+        str, typer.Option(help="Short code of your choice: 3 to 50 of A-Z a-z 0-9 _ -.", metavar="CODE")
+    ] = "",
+    expires: Annotated[
+        str, typer.Option(help="Life span (45s 30m 12h 7d 2w), or date or time (2030-12-31, UTC).", metavar="WHEN")
+    ] = "",
     owner: User = "local",
     server: Server = None,
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a link and print its short URL."""
+    """Make a link and print its short URL.
+
+    Talks to the running server, or opens the data directory when none runs, as all these commands do.
+    """
     from shortener.gen.url import CreateCustomUrlRequest, CreateUrlRequest  # noqa: PLC0415 - not for --help
 
     expires_at = _moment(expires)
@@ -66,7 +75,7 @@ def shorten(
         request = CreateUrlRequest(long_url=url, user_id=owner, expires_at=expires_at, omit_qr_code=True)
         return await api.urls.create_url(request)
 
-    answer = _call(path, server, talk)
+    answer = _call(path, server, talk, creates=True)
     _show(answer, as_json, lambda made: [made["short_url"]])
 
 
@@ -94,20 +103,18 @@ def list_links(
 
 
 def stats(code: Code, server: Server = None, path: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Show who clicked a link."""
+    """Show how often a link was clicked, on what devices, and from where."""
     from shortener.gen.analytics import GetStatsRequest  # noqa: PLC0415 - not for --help
 
     def lines(numbers: Json) -> list[str]:
-        shares = [("country", "countries", "country_name"), ("referrer", "referrers", "referer")]
+        devices = sorted(numbers["device_stats"].items(), key=lambda device: -device[1])
+        total = numbers["total_clicks"]
         return [
-            f"clicks           {numbers['total_clicks']}",
+            f"clicks           {total}",
             f"unique visitors  {numbers['unique_visitors']}",
-            *(f"{device:<16} {count}" for device, count in numbers["device_stats"].items()),
-            *(
-                f"{title:<16} {item[name]}  {item['click_count']}  {item['percentage']:.1f} %"
-                for title, group, name in shares
-                for item in numbers[group]
-            ),
+            *_shares("devices", ((name, count, 100 * count / total) for name, count in devices if count)),
+            *_shares("countries", (_share(item, "country_name") for item in numbers["countries"])),
+            *_shares("referrers", (_share(item, "referer") for item in numbers["referrers"])),
         ]
 
     answer = _call(path, server, lambda api: api.analytics.get_stats(GetStatsRequest(short_code=code)))
@@ -125,45 +132,59 @@ def qr(
     from shortener.links import qr as drawing  # noqa: PLC0415 - not for --help
 
     if out.suffix.lower() not in (".png", ".svg"):
-        _fail(f"--out must end in .png or .svg, not {out.name!r}", 2)
+        fail(f"--out must end in .png or .svg, not {out.name!r}", MISUSED)
     answer = _call(path, server, lambda api: api.urls.get_url(GetUrlRequest(short_code=code)))
     draw = drawing.draw_png if out.suffix.lower() == ".png" else drawing.draw_svg
     try:
         out.write_bytes(draw(answer.url.short_url))
     except OSError as error:
-        _fail(f"{out}: {error.strerror}", 1)
+        fail(f"cannot write {out}: {error.strerror}")
     typer.echo(f"{answer.url.short_url} -> {out}")
 
 
 @user.command("create")
 def create_user(
-    email: Annotated[str, typer.Option(help="Email, the name to log in with.")],
-    username: Annotated[str, typer.Option(help="3 to 32 of A-Z a-z 0-9 _ . -")],
-    password: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="SHORTENER_PASSWORD")
-    ],
+    email: Annotated[str, typer.Option(help="Email to log in with.", metavar="EMAIL", show_default=False)],
+    username: Annotated[str, typer.Option(help="3 to 32 of A-Z a-z 0-9 _ . -", metavar="NAME", show_default=False)],
     server: Server = None,
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an account; asks for the password unless SHORTENER_PASSWORD holds it."""
+    """Make an account.
+
+    The password is asked for, unless SHORTENER_PASSWORD holds it or standard input brings it as its first line.
+    """
     from shortener.gen.user import CreateUserRequest  # noqa: PLC0415 - not for --help
 
-    request = CreateUserRequest(email=email, username=username, password=password)
-    answer = _call(path, server, lambda api: api.users.create_user(request))
+    request = CreateUserRequest(email=email, username=username, password=_password())
+    answer = _call(path, server, lambda api: api.users.create_user(request), creates=True)
     _show(answer, as_json, lambda made: [f"account {made['id']}: {made['email']}"])
 
 
-def _call(path: Path | None, server: str | None, talk: "Callable[[Api], Awaitable[T]]") -> T:
+def _password() -> str:
+    if password := os.environ.get("SHORTENER_PASSWORD"):
+        return password
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        fail("no password: set SHORTENER_PASSWORD or write it to standard input", MISUSED)
+    return password
+
+
+def _call(path: Path | None, server: str | None, talk: "Callable[[Api], Awaitable[T]]", *, creates: bool = False) -> T:
     """Connect, run `talk`, and turn every expected failure into one line and an exit status."""
+    settings = load_config(path)
     from shortener import client, storage  # noqa: PLC0415 - not for --help
+    from shortener.accounts.keys import SecretError  # noqa: PLC0415 - as above
+    from shortener.analytics.faults import DataFileError  # noqa: PLC0415 - as above
 
     try:
-        return asyncio.run(client.call(config.load(path), server, talk))
+        return asyncio.run(client.call(settings, server, talk, creates=creates))
     except config.ConfigError as error:
-        _fail(str(error), 2)
-    except (errors.Failure, client.Refused, storage.StorageError) as error:
-        _fail(str(error), 1)
+        fail(str(error), MISUSED)
+    except (errors.Failure, client.Refused, storage.StorageError, SecretError, DataFileError) as error:
+        fail(str(error))
 
 
 def _show(answer: "Message", as_json: bool, lines: Callable[[Json], list[str]]) -> None:
@@ -177,13 +198,21 @@ def _moment(text: str) -> int:
     try:
         return parse_moment(text, int(time.time())) if text else 0
     except ValueError as error:
-        _fail(f"--expires: {error}", 2)
+        fail(f"--expires: {error}", MISUSED)
 
 
 def _date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"shortener: {message}", err=True)
-    raise typer.Exit(status)
+def _share(item: Json, name: str) -> tuple[str, int, float]:
+    return item[name], item["click_count"], item["percentage"]
+
+
+def _shares(title: str, rows: Iterator[tuple[str, int, float]]) -> list[str]:
+    """Return a table of names, counts and percentages under a title; nothing for no rows."""
+    table = list(rows)
+    width = max((len(name) for name, _, _ in table[:ROWS_MAX]), default=0)
+    lines = [f"  {name:<{width}}  {count:>8}  {percentage:5.1f} %" for name, count, percentage in table[:ROWS_MAX]]
+    more = len(table) - ROWS_MAX
+    return [*([title] if lines else []), *lines, *([f"  and {more} more"] if more > 0 else [])]

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,10 @@ from urllib.parse import urlsplit
 from shortener.sections import Config
 
 ENV_PREFIX = "SHORTENER_"
+COMMAND_KEYS = frozenset({"SHORTENER_CONFIG", "SHORTENER_USER", "SHORTENER_PASSWORD"})
+"""What the command line reads itself."""
+_KUBERNETES = re.compile(r"SHORTENER_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
+"""What a Kubernetes service called `shortener` puts into the environment of every container beside it."""
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -61,6 +66,10 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 
 def _from_environment(environ: Mapping[str, str], sections: Mapping[str, type]) -> Iterator[tuple[str, dict[str, str]]]:
+    prefixes = tuple(f"{ENV_PREFIX}{section.upper()}_" for section in sections)
+    for key in environ:
+        if key.startswith(ENV_PREFIX) and not (key.startswith(prefixes) or _is_not_ours(key)):
+            raise ConfigError(f"environment: unknown key {key}{_hint(key, _environment_keys(sections))}")
     for section, kind in sections.items():
         prefix = f"{ENV_PREFIX}{section.upper()}_"
         found = {key.removeprefix(prefix).lower(): text for key, text in environ.items() if key.startswith(prefix)}
@@ -69,6 +78,18 @@ def _from_environment(environ: Mapping[str, str], sections: Mapping[str, type]) 
             if key not in known:
                 raise ConfigError(f"environment: unknown key {prefix}{key.upper()}{_hint(key, known)}")
         yield section, found
+
+
+def _is_not_ours(key: str) -> bool:
+    return key in COMMAND_KEYS or _KUBERNETES.fullmatch(key) is not None
+
+
+def _environment_keys(sections: Mapping[str, type]) -> list[str]:
+    return [
+        f"{ENV_PREFIX}{section}_{item.name}".upper()
+        for section, kind in sections.items()
+        for item in dataclasses.fields(kind)
+    ]
 
 
 def _section(kind: type[S], name: str, table: dict[str, object], texts: Mapping[str, str], origin: str) -> S:
@@ -117,7 +138,7 @@ _KIND_NAMES: dict[object, str] = {int: "a whole number", float: "a number", bool
 
 def _checked(value: object, kind: object, item: "dataclasses.Field[object]", where: str) -> object:
     if kind == tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
             raise ConfigError(f"{where} must be a list of strings")
         return tuple(value)
     if kind is float and type(value) is int:
@@ -164,7 +185,16 @@ def is_loopback(host: str) -> bool:
 
 
 def check(config: Config) -> None:
-    """Check what concerns several keys together. Raises `ConfigError`."""
+    """Check every value, also those of a `Config` that was made in Python. Raises `ConfigError`."""
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        hints = typing.get_type_hints(type(values))
+        for item in dataclasses.fields(values):
+            _checked(getattr(values, item.name), hints[item.name], item, f"[{section.name}] {item.name}")
+    _check_together(config)
+
+
+def _check_together(config: Config) -> None:
     grpc = config.grpc
     secured = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
     if not is_loopback(grpc.host) and not (secured or grpc.tls_certificate or grpc.allow_insecure):

@@ -1,18 +1,17 @@
 """The five listeners over one `App`: bound first, started together, drained in order."""
 
 import asyncio
-import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
-from shortener import __version__, readings
+from shortener import __version__, readings, tls
 from shortener.app import App, open_app
-from shortener.config import ConfigError, service_token
+from shortener.config import service_token
 from shortener.links import Link
+from shortener.listen import NAMES, Sockets
 from shortener.metrics import Metrics
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
@@ -28,14 +27,8 @@ from shortener.transport.reflection import reflection
 from shortener.transport.rpc import Service, guarded
 from shortener.transport.settings import SLOW_METHODS, RpcSettings
 
-NAMES = ("url", "user", "analytics", "gateway", "redirect")
-BACKLOG = 1024
 DRAIN_IDLE_SECONDS = 0.5
 """How long an idle HTTP connection is kept while draining, so that a client about to ask still gets its answer."""
-
-
-class ListenError(Exception):
-    """A listener cannot have its address; the message is one line that names it."""
 
 
 class RpcServer(Protocol):
@@ -54,52 +47,6 @@ class RpcServer(Protocol):
 
     async def wait_closed(self) -> None:
         """Return when nothing is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """Five listening sockets, by the names of the ready line. Who connects before the start waits in their backlog."""
-
-    by_name: dict[str, socket.socket]
-
-    def address(self, name: str) -> str:
-        """Return HOST:PORT; port 0 has become what the system picked."""
-        return join(*self.by_name[name].getsockname()[:2])
-
-    def port(self, name: str) -> int:
-        """Return the port."""
-        return int(self.by_name[name].getsockname()[1])
-
-
-@contextmanager
-def bind(config: Config) -> Iterator[Sockets]:
-    """Take all listeners' addresses until the block ends. Raises `ListenError`."""
-    wanted = {
-        "url": ("grpc.url_port", config.grpc.host, config.grpc.url_port),
-        "user": ("grpc.user_port", config.grpc.host, config.grpc.user_port),
-        "analytics": ("grpc.analytics_port", config.grpc.host, config.grpc.analytics_port),
-        "gateway": ("gateway.port", config.gateway.host, config.gateway.port),
-        "redirect": ("redirect.port", config.redirect.host, config.redirect.port),
-    }
-    with ExitStack() as stack:
-        yield Sockets({name: stack.enter_context(_bound(*where)) for name, where in wanted.items()})
-
-
-def _bound(key: str, host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {error.strerror}") from None
-    except UnicodeError:
-        raise ListenError(f"cannot listen on {join(host, port)} ({key}): that is no host name") from None
-    except OSError as error:
-        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {os.strerror(error.errno or 0)}") from None
-
-
-def join(host: str, port: int) -> str:
-    """Return HOST:PORT, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Servers:
@@ -129,14 +76,14 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
 
     Raises what `open_app` raises, and `ConfigError` for TLS files and tokens that cannot be used.
     """
-    token, tls = service_token(config), _tls(config)
+    token, context = service_token(config), tls.server_context(config.grpc)
     stack = AsyncExitStack()
     try:
         app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
         servers = Servers(app, sockets)
         await _start_redirect(stack, servers)
         await _start_gateway(stack, servers)
-        await _start_rpc(stack, servers, token, tls)
+        await _start_rpc(stack, servers, token, context)
         servers.metrics.watch(readings.of_app(app))
         servers.metrics.watch(readings.of_redirects(servers.redirect))
         servers.serving.start()
@@ -148,7 +95,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await finish(stack.aclose())  # A caller who is cancelled cuts the draining short, and nothing else.
 
 
-async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, tls: ssl.SSLContext | None) -> None:
+async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, context: ssl.SSLContext | None) -> None:
     app, settings = servers.app, _rpc_settings(servers.app.config)
     listeners: dict[str, Sequence[Service]] = {
         "url": (app.urls, app.users, app.statistics),
@@ -167,7 +114,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, tls: s
             observe=servers.metrics.rpc.observe_rpc,
         )
         server: RpcServer = build(guards, settings=settings)
-        await server.start("", 0, ssl=tls, sock=servers.sockets.by_name[name])
+        await server.start("", 0, ssl=context, sock=servers.sockets.by_name[name])
         stack.push_async_callback(server.wait_closed)
         stack.callback(server.close)
         servers.rpc.append(server)
@@ -263,19 +210,3 @@ def _rpc_settings(config: Config) -> RpcSettings:
         slow_timeout_seconds=grpc.statistics_timeout_seconds,
         slow_methods=SLOW_METHODS,
     )
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    grpc = config.grpc
-    if not grpc.tls_certificate:
-        return None
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(grpc.tls_certificate, grpc.tls_key)
-        if grpc.tls_client_ca:
-            context.load_verify_locations(grpc.tls_client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"[grpc] tls_certificate, tls_key, tls_client_ca: {error.strerror or error}") from None
-    context.set_alpn_protocols(["h2"])
-    return context

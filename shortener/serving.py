@@ -2,21 +2,25 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from shortener.accounts.keys import SecretError
+from shortener import tls
+from shortener.accounts.keys import SecretError, load_keys
 from shortener.analytics.faults import DataFileError
-from shortener.app import migrate_database
+from shortener.analytics.geo import open_reader
+from shortener.app import migrate_database, pending_migrations
 from shortener.clock import system_clock
-from shortener.config import ConfigError
+from shortener.config import ConfigError, service_token
+from shortener.listen import ListenError, Sockets, bind
 from shortener.sections import Config
-from shortener.servers import ListenError, Sockets, bind, open_servers
+from shortener.servers import open_servers
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.faults import StorageError
 
@@ -35,10 +39,28 @@ def run(config: Config) -> None:
         runner.run(_serve(config, sockets))
 
 
-def run_migrations(config: Config) -> list[str]:
-    """Bring the database up to date and return the names of the migrations applied. Raises `StartError`."""
+def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[str]:
+    """Bring the database up to date and return the names of the migrations applied.
+
+    `report` hears how many are done, and of how many, at the begin and after each. Raises `StartError`.
+    """
     with _translated(), lock_data_dir(Path(config.storage.data_dir)):
-        return migrate_database(config, system_clock)
+        total = len(pending_migrations(config))
+        done = itertools.count(1)
+        report(0, total)
+        return migrate_database(config, system_clock, lambda: report(next(done), total))
+
+
+def check_files(config: Config) -> None:
+    """See that the files which the configuration names can be used. Raises `StartError`."""
+    with _translated():
+        service_token(config)
+        tls.server_context(config.grpc)
+        if config.auth.secret or config.auth.secret_file:
+            data_dir = Path(config.storage.data_dir)
+            load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
+        if config.analytics.city_database:
+            open_reader(Path(config.analytics.city_database)).close()
 
 
 @contextlib.contextmanager

@@ -84,6 +84,8 @@ def test_a_bad_file_is_refused_with_one_line_that_names_the_key(tmp_path: Path, 
     ("name", "text", "message"),
     [
         ("SHORTENER_GRPC_PROT", "1", "unknown key SHORTENER_GRPC_PROT"),
+        ("SHORTENER_GRCP_HOST", "1", r"unknown key SHORTENER_GRCP_HOST \(did you mean SHORTENER_GRPC_HOST\?\)"),
+        ("SHORTENER_X", "1", "unknown key SHORTENER_X"),
         ("SHORTENER_REDIRECT_PORT", "x", "SHORTENER_REDIRECT_PORT must be a number"),
         ("SHORTENER_SERVER_UVLOOP", "maybe", "SHORTENER_SERVER_UVLOOP must be true or false"),
         ("SHORTENER_STORAGE_READERS", "0", "SHORTENER_STORAGE_READERS must be from 1 to 64"),
@@ -92,6 +94,24 @@ def test_a_bad_file_is_refused_with_one_line_that_names_the_key(tmp_path: Path, 
 def test_a_bad_environment_is_refused_with_its_name(name: str, text: str, message: str) -> None:
     with pytest.raises(config.ConfigError, match=message):
         config.load(None, {name: text})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SHORTENER_USER",
+        "SHORTENER_PASSWORD",
+        "SHORTENER_CONFIG",
+        "SHORTENER_SERVICE_HOST",
+        "SHORTENER_SERVICE_PORT",
+        "SHORTENER_SERVICE_PORT_GRPC",
+        "SHORTENER_PORT",
+        "SHORTENER_PORT_8080_TCP_ADDR",
+        "OTHER_GRPC_PORT",
+    ],
+)
+def test_what_others_put_into_the_environment_is_passed_over(name: str) -> None:
+    assert config.load(None, {name: "tcp://10.0.0.1:80"}) == sections.Config()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -105,3 +125,27 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 )
 def test_grpc_beyond_loopback_needs_a_reason(tmp_path: Path, lines: str) -> None:
     assert load_text(tmp_path, f"[grpc]\nhost = '0.0.0.0'\n{lines}").grpc.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            sections.Config(redirect=sections.Redirect(port=70_000)),
+            "[redirect] port must be from 0 to 65535, not 70000",
+        ),
+        (sections.Config(log=sections.Log(format="xml")), "[log] format must be one of json, text, not 'xml'"),
+        (
+            sections.Config(storage=sections.Storage(data_dir=Path("x"))),  # type: ignore[arg-type]  # the mistake
+            "[storage] data_dir must be a string, not PosixPath('x')",
+        ),
+        (sections.Config(cache=sections.Cache(ttl_seconds=60)), ""),
+    ],
+)
+def test_a_configuration_made_in_python_is_checked_as_well(made: sections.Config, message: str) -> None:
+    if not message:
+        config.check(made)
+        return
+    with pytest.raises(config.ConfigError) as caught:
+        config.check(made)
+    assert str(caught.value) == message

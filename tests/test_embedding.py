@@ -21,7 +21,7 @@ import shortener
 from shortener.accounts.keys import SecretError
 from shortener.analytics import user_agent
 from shortener.analytics.faults import DataFileError
-from shortener.servers import NAMES, ListenError
+from shortener.listen import NAMES, ListenError
 from shortener.storage.faults import StorageError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)

@@ -131,13 +131,14 @@ def _open(directory: Path, databases: Sequence[Path]) -> FileGeoLocator:
     with contextlib.ExitStack() as opened:
         readers: list[maxminddb.Reader] = []
         for path in (unpack_countries(directory), *databases):
-            readers.append(_reader(path))
+            readers.append(open_reader(path))
             opened.callback(readers[-1].close)
         opened.pop_all()
     return FileGeoLocator(readers[0], readers[1:])
 
 
-def _reader(path: Path) -> maxminddb.Reader:
+def open_reader(path: Path) -> maxminddb.Reader:
+    """Open one database, for whoever closes it. Raises `DataFileError`."""
     try:
         return maxminddb.open_database(path, maxminddb.MODE_AUTO)
     except OSError as error:

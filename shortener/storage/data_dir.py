@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shortener.storage.faults import StorageError, reason
+from shortener.storage.faults import InUseError, StorageError, reason
 
 _LOCK = "lock"
 _PID_LENGTH_MAX = 20
@@ -79,7 +79,7 @@ def _take(path: Path, descriptor: int) -> None:
     except BlockingIOError:
         owner = os.pread(descriptor, _PID_LENGTH_MAX, 0).decode("ascii", "replace").strip()
         by = f"process {owner}" if owner.isdecimal() else "another process"
-        raise StorageError(f"data directory {path} is in use by {by}") from None
+        raise InUseError(f"data directory {path} is in use by {by}") from None
     except OSError as error:
         raise StorageError(f"cannot lock data directory {path}: {reason(error)}") from error
 

@@ -31,6 +31,10 @@ class StorageError(Exception):
         self.message = message
 
 
+class InUseError(StorageError):
+    """Another process owns the data directory, or another part of this one does."""
+
+
 class SchemaError(StorageError):
     """The schema or its migrations do not fit this program."""
 

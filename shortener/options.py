@@ -1,0 +1,40 @@
+"""What the commands share: their common options, the configuration they read, and how they fail."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn, Optional, TypeAlias
+
+import typer
+
+from shortener import config
+from shortener.sections import Config
+
+FAILED = 1
+"""Exit status: refused, or not possible now."""
+MISUSED = 2
+"""Exit status: the command line or the configuration is wrong."""
+
+ConfigPath: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads this form on every Python we support
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="SHORTENER_CONFIG",
+        help="TOML file; config.toml documents every key. Keys by environment go before it.",
+        metavar="PATH",
+    ),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def fail(message: str, status: int = FAILED) -> NoReturn:
+    """Print one line on standard error and end with `status`."""
+    typer.echo(f"shortener: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def load_config(path: Path | None) -> Config:
+    """Read the configuration, or end with status 2 and one line."""
+    try:
+        return config.load(path)
+    except config.ConfigError as error:
+        fail(str(error), MISUSED)
