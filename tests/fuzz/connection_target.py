@@ -11,7 +11,7 @@ import hpack
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, RstStreamFrame
 
 from shortener.transport.h2 import frames
-from tests.fuzz.h2_virtual import CALLS, LIMITS, REPLY_MAX, World, cut, number, virtual
+from tests.fuzz.h2_virtual import CALLS, CLOSED_MAX, LIMITS, REPLY_MAX, World, cut, number, virtual
 from tests.fuzz.targets import Check
 
 GREETING = frames.PREFACE + frames.frame(frames.SETTINGS, 0, 0)
@@ -71,7 +71,7 @@ def bounded(world: World) -> None:
     assert len(calls.streams) <= CALLS.streams_max
     assert calls.running <= CALLS.streams_max
     assert len(calls._heads) <= LIMITS.header_cache_max
-    assert len(calls._closed) + len(calls._closed_before) <= 256
+    assert len(calls._closed) + len(calls._closed_before) <= 2 * CLOSED_MAX
     assert len(calls._postponed) <= CALLS.streams_max
     assert decoder._size <= LIMITS.header_table_size
     assert len(reader._block or b"") <= 2 * CALLS.header_list_size_max + frames.FRAME_SIZE_MAX

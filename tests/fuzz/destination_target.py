@@ -35,6 +35,7 @@ def target() -> Iterator[Check]:
         assert parts.scheme in ("http", "https")
         assert parts.hostname
         assert parts.username is None
-        assert parts.hostname != "localhost" or parts.port != 8081
+        port = parts.port  # raises for what is none
+        assert parts.hostname != "localhost" or port != 8081
 
     yield check

@@ -22,13 +22,15 @@ LIMITS = Limits(
     send_max=20_000,
     held_max=100_000,
     write_seconds=5.0,
+    header_cache_max=4,
     sweep_seconds=0.5,
     drain_ping_seconds=1.0,
 )
 CALLS = replace(
     SETTINGS, message_size_max=40_000, streams_max=8, header_list_size_max=2000, default_timeout_seconds=4.0
 )
-REPLY_MAX = 60_000
+REPLY_MAX = 150_000
+CLOSED_MAX = 8
 REPLIES_MAX = 20
 
 
@@ -174,11 +176,11 @@ class World:
         self.clock.step = 0.0
         self.wire.abort()
         self.loop.settle()
+        assert not self.shared.runner.tasks
         self.loop.run_until_complete(self.shared.runner.close())
         self.loop.settle()
         assert not self.loop.broken, self.loop.broken
         assert self.server.connections == 0
-        assert not self.shared.runner.tasks
         assert not self.connection.calls.streams
         assert self.connection.calls.running == 0
         assert self.shared.held.size == 0
@@ -194,6 +196,7 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     log.setLevel(logging.CRITICAL)
     modules = (budget, calls, connection, outbox, server, stream, watch)
     patches = [mock.patch.object(module, "monotonic", clock) for module in modules]
+    patches.append(mock.patch.object(calls, "_CLOSED_MAX", CLOSED_MAX))
     try:
         for patch in patches:
             patch.start()

@@ -43,6 +43,12 @@ def known(cls: type[betterproto.Message], values: dict[str, Any]) -> dict[str, A
     return kept
 
 
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of members that all have their own names."""
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
 @contextmanager
 def target() -> Iterator[Check]:
     def check(data: bytes) -> None:
@@ -52,7 +58,7 @@ def target() -> Iterator[Check]:
             values = jsonio.read_object(body)
         except errors.Invalid:
             return
-        assert json.loads(body) == values
+        assert json.loads(body, object_pairs_hook=once) == values
         assert jsonio.read_object(jsonio.dump(values)) == values
         message, refused = None, ""
         try:

@@ -6,12 +6,14 @@ Input: a byte that chooses the class, then the message.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import betterproto
+
 from shortener.transport import codec
 from tests.fuzz.targets import Check
 from tests.transport.oracle import ALL, Everything
 from tests.transport.test_codec import google_outcome, outcome
 
-CLASSES = [Everything, *ALL]
+CLASSES: list[type[betterproto.Message]] = [Everything, *ALL]
 
 
 @contextmanager
