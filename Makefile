@@ -30,3 +30,11 @@ lock:  ## Pin the newest allowed versions by hash (needs pip-tools); without net
 
 test:  ## The whole test suite
 	$(PYTHON) -m pytest
+
+bench:  ## Measure beside nginx, aiohttp, grpcio and grpclib (needs wrk, h2load and nginx)
+	$(PYTHON) -m tests.bench
+
+fuzz:  ## Fuzz every reader, ten minutes each (needs atheris)
+	for target in frames hpack connection protobuf json head journal destination; do \
+	  $(PYTHON) -m tests.fuzz $$target --seconds 600 || exit 1; \
+	done
