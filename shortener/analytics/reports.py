@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 
 from pyroaring import BitMap
 
-from shortener.analytics.cover import DAYS_DOWN, MONTHS_DOWN, Cover, cover, months_around
+from shortener.analytics.cover import DAYS_DOWN, MONTHS_DOWN, Cover, cover, months_around, sum_cover
 from shortener.analytics.model import Span
 from shortener.analytics.stats import (
     DAY,
@@ -39,15 +39,17 @@ SELECT (SELECT MIN(period) FROM click_rollups WHERE link_id = ?1 AND span = 'h')
        (SELECT MAX(period) FROM click_rollups WHERE link_id = ?1 AND span = 'h')
 """
 
-# ?1 link, ?2 periods as [[span, start], ...], ?3 edges as [[start, end], ...].
+# ?1 link, ?2 whole periods as [[span, start, sign], ...], ?3 edges as [[start, end, sign], ...].
 _PIECES = """
-WITH periods AS (SELECT value ->> 0 AS piece_span, value ->> 1 AS piece_start FROM json_each(?2)),
-edges AS (SELECT value ->> 0 AS edge_start, value ->> 1 AS edge_end FROM json_each(?3))"""
+WITH periods AS (
+    SELECT value ->> 0 AS piece_span, value ->> 1 AS piece_start, value ->> 2 AS sign FROM json_each(?2)
+),
+edges AS (SELECT value ->> 0 AS edge_start, value ->> 1 AS edge_end, value ->> 2 AS sign FROM json_each(?3))"""
 
 # CROSS JOIN fixes the order of the loops: each period is then one seek for each dimension, and the rows of
 # cities, which may be many, are never walked over. Grouping one dimension at a time sorts far less.
 _ROLLED = """
-SELECT '{0}' AS dimension, value, SUM(clicks) AS clicks
+SELECT '{0}' AS dimension, value, SUM(sign * clicks) AS clicks
 FROM periods CROSS JOIN click_rollups
 ON link_id = ?1 AND span = piece_span AND period = piece_start AND dimension = '{0}'
 GROUP BY value"""
@@ -63,7 +65,7 @@ ON link_id = ?1 AND clicked_at >= edge_start AND clicked_at < edge_end AND count
 
 _TALLY = f"""{_PIECES},
 edge_clicks AS MATERIALIZED (
-    SELECT country, device, referrer, COUNT(*) AS clicks {_EDGE_CLICKS}
+    SELECT country, device, referrer, SUM(sign) AS clicks {_EDGE_CLICKS}
     GROUP BY country, device, referrer
 ),
 pieces AS (
@@ -74,7 +76,9 @@ pieces AS (
     UNION ALL SELECT 'device', device, clicks FROM edge_clicks
     UNION ALL SELECT 'referrer', referrer, clicks FROM edge_clicks
 ),
-sums AS MATERIALIZED (SELECT dimension, value, SUM(clicks) AS clicks FROM pieces GROUP BY dimension, value)
+sums AS MATERIALIZED (
+    SELECT dimension, value, SUM(clicks) AS clicks FROM pieces GROUP BY dimension, value HAVING SUM(clicks) > 0
+)
 SELECT {_RANKED.format("country")}, {_RANKED.format("device")}, {_RANKED.format("referrer")}
 """  # noqa: S608 - put together from constants alone
 
@@ -90,7 +94,8 @@ WHERE visitor_id IS NOT NULL AND ?2 IS NOT NULL
 """
 
 _CLICKS = f"""{_PIECES}
-SELECT (SELECT COALESCE(SUM(clicks), 0) FROM ({_ROLLED.format("device")})) + (SELECT COUNT(*) {_EDGE_CLICKS})
+SELECT (SELECT COALESCE(SUM(clicks), 0) FROM ({_ROLLED.format("device")}))
+     + (SELECT COALESCE(SUM(sign), 0) {_EDGE_CLICKS})
 """  # noqa: S608 - put together from constants alone
 
 # ?1 link, ?2 span, ?3 first period, ?4 end, ?5 length of a period in seconds.
@@ -162,13 +167,13 @@ def _tally(link_id: int, within: TimeRange, sql: Sql) -> Tally:
         return Tally(0, DeviceCounts(), {}, [])
     # Whole months at both ends of what there is, so that an unbounded range needs nothing finer.
     months = months_around(extent)
-    pieces = cover(within.clamp(months.start, months.end), MONTHS_DOWN)
-    row = sql.row(_TALLY, _parameters(link_id, pieces))
+    within = within.clamp(months.start, months.end)
+    row = sql.row(_TALLY, _parameters(link_id, sum_cover(within, MONTHS_DOWN)))
     assert row is not None
     countries, devices, referrers = (cast(list[_Count], json.loads(cast(str, text))) for text in row)
     total = sum(clicks for _, clicks in devices)
     return Tally(
-        unique_visitors=len(_visitors(link_id, pieces, sql)),
+        unique_visitors=len(_visitors(link_id, cover(within, MONTHS_DOWN), sql)),
         devices=DeviceCounts(**dict(devices)),
         countries=dict(countries),
         # There may be very many: it is better done here than on the event loop.
@@ -259,5 +264,4 @@ def _union(sets: Sequence[bytes]) -> BitMap:
 
 
 def _parameters(link_id: int, pieces: Cover) -> tuple[Value, ...]:
-    edges = [(edge.start, edge.end) for edge in pieces.edges]
-    return link_id, json.dumps(pieces.periods), json.dumps(edges)
+    return link_id, json.dumps(pieces.wholes), json.dumps(pieces.edges)

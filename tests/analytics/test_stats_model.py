@@ -1,13 +1,24 @@
 """Ranges, periods and percentages."""
 
 import datetime as dt
+from collections import Counter
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shortener import errors
-from shortener.analytics.cover import DAYS_DOWN, MONTHS_DOWN, Cover, cover, months_around, next_start
+from shortener.analytics.cover import (
+    DAYS_DOWN,
+    MONTHS_DOWN,
+    Cover,
+    Edge,
+    Whole,
+    cover,
+    months_around,
+    next_start,
+    sum_cover,
+)
 from shortener.analytics.model import Span
 from shortener.analytics.stats import (
     FOREVER,
@@ -146,37 +157,79 @@ def test_countries_are_ranked_by_clicks_then_by_name() -> None:
     ]
 
 
-@given(times, st.integers(0, 800 * 86_400), st.sampled_from([MONTHS_DOWN, DAYS_DOWN]))
-@example(at("2024-02-01"), 29 * 86_400, MONTHS_DOWN)
-@example(at("2023-12-31"), 2 * 86_400, MONTHS_DOWN)
-def test_a_cover_fills_its_range_without_overlap(start: int, length: int, spans: tuple[Span, ...]) -> None:
-    within = TimeRange(start, start + length)
+ranges = st.builds(lambda start, length: TimeRange(start, start + length), times, st.integers(0, 800 * 86_400))
+
+
+@given(ranges, st.sampled_from([MONTHS_DOWN, DAYS_DOWN]))
+@example(TimeRange(at("2024-02-01"), at("2024-03-01")), MONTHS_DOWN)
+@example(TimeRange(at("2023-12-31"), at("2024-01-02")), MONTHS_DOWN)
+def test_a_cover_fills_its_range_without_overlap(within: TimeRange, spans: tuple[Span, ...]) -> None:
     found = cover(within, spans)
     stretches = sorted(
-        [(first, next_start(span, first)) for span, first in found.periods]
+        [(whole.start, next_start(whole.span, whole.start)) for whole in found.wholes]
         + [(edge.start, edge.end) for edge in found.edges]
     )
-    ends = [start, *(end for _, end in stretches)]
+    ends = [within.start, *(end for _, end in stretches)]
     assert [first for first, _ in stretches] == ends[:-1]
-    assert ends[-1] == start + length
+    assert ends[-1] == within.end
+    assert {piece.sign for piece in (*found.wholes, *found.edges)} <= {1}
     assert len(found.edges) <= 2
-    assert all(0 < edge.end - edge.start < 3600 or length < 7200 for edge in found.edges)
+    assert all(0 < edge.end - edge.start < 7200 for edge in found.edges)
+
+
+@given(ranges, st.sampled_from([MONTHS_DOWN, DAYS_DOWN]))
+@example(TimeRange(at("2024-01-14"), at("2024-01-18")), MONTHS_DOWN)
+@example(TimeRange(at("2024-01-31 10:20"), at("2024-01-31 10:40")), MONTHS_DOWN)
+def test_a_sum_cover_counts_each_moment_once(within: TimeRange, spans: tuple[Span, ...]) -> None:
+    found = sum_cover(within, spans)
+    steps: Counter[int] = Counter()
+    for whole in found.wholes:
+        steps[whole.start] += whole.sign
+        steps[next_start(whole.span, whole.start)] -= whole.sign
+    for edge in found.edges:
+        assert 0 < edge.end - edge.start < 7200
+        steps[edge.start] += edge.sign
+        steps[edge.end] -= edge.sign
+    assert {time: step for time, step in steps.items() if step} == (
+        {} if within.is_empty else {within.start: 1, within.end: -1}
+    )
+    assert len(found.wholes) <= len(cover(within, spans).wholes)
+
+
+@given(ranges)
+def test_a_sum_cover_is_small(within: TimeRange) -> None:
+    # 27 months, at each end half a month of days and half a day of hours.
+    assert len(sum_cover(within, MONTHS_DOWN).wholes) <= 27 + 2 * (16 + 12)
 
 
 def test_a_cover_takes_the_longest_periods() -> None:
     assert cover(TimeRange(at("2024-01-30 22:59:58"), at("2024-03-01 01:00:00")), MONTHS_DOWN) == Cover(
-        periods=[
-            (Span.HOUR, at("2024-01-30 23:00")),
-            (Span.DAY, at("2024-01-31")),
-            (Span.MONTH, at("2024-02-01")),
-            (Span.HOUR, at("2024-03-01")),
+        wholes=[
+            Whole(Span.HOUR, at("2024-01-30 23:00")),
+            Whole(Span.DAY, at("2024-01-31")),
+            Whole(Span.MONTH, at("2024-02-01")),
+            Whole(Span.HOUR, at("2024-03-01")),
         ],
-        edges=[TimeRange(at("2024-01-30 22:59:58"), at("2024-01-30 23:00"))],
+        edges=[Edge(at("2024-01-30 22:59:58"), at("2024-01-30 23:00"))],
+    )
+
+
+def test_a_sum_cover_takes_away_where_that_is_shorter() -> None:
+    assert sum_cover(TimeRange(at("2024-01-02 00:00:05"), at("2024-02-28 23:00:00")), MONTHS_DOWN) == Cover(
+        wholes=[
+            Whole(Span.MONTH, at("2024-01-01")),
+            Whole(Span.MONTH, at("2024-02-01")),
+            Whole(Span.DAY, at("2024-02-29"), -1),
+            Whole(Span.HOUR, at("2024-02-28 23:00"), -1),
+            Whole(Span.DAY, at("2024-01-01"), -1),
+        ],
+        edges=[Edge(at("2024-01-02"), at("2024-01-02 00:00:05"), -1)],
     )
 
 
 def test_an_empty_range_needs_nothing() -> None:
     assert cover(TimeRange(5, 5), MONTHS_DOWN) == Cover([], [])
+    assert sum_cover(TimeRange(5, 5), MONTHS_DOWN) == Cover([], [])
 
 
 def test_months_around_a_range() -> None:
