@@ -2,7 +2,7 @@
 
 Bytes are judged exactly as google.protobuf does, which betterproto's own parser does not, and at twenty times its
 speed. Two differences from google.protobuf, on purpose: unknown fields are checked but not kept (no server answers
-with its request), and so are not written either; NaN has whatever bits it came with.
+with its request), and so are not written either; a signalling NaN of 32 bits comes out as a quiet one.
 """
 
 import functools

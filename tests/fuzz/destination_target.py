@@ -31,7 +31,7 @@ def target() -> Iterator[Check]:
         assert not set(kept) & set(' "<>\\^`{|}')
         assert can_be_sent(kept)
         assert parse_destination(kept, own) == kept
-        parts = urlsplit(kept)
+        parts = urlsplit(kept.lower())  # it refuses the "V" of an IP literal, which RFC 3986 allows
         assert parts.scheme in ("http", "https")
         assert parts.hostname
         assert parts.username is None

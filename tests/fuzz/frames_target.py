@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hyperframe.exceptions import HyperframeError
+from hyperframe.exceptions import HyperframeError, InvalidPaddingError
 from hyperframe.frame import DataFrame, Frame, HeadersFrame
 
 from shortener.transport.h2 import frames
@@ -49,6 +49,12 @@ def in_pieces(data: bytes, size: int) -> tuple[list[Any], Any]:
     return found, None
 
 
+def padding_is_all(header: Frame, body: bytes) -> bool:
+    """Tell whether HEADERS hold nothing but padding, which RFC 9113 section 6.2 allows and hyperframe does not."""
+    before = 1 + (5 if "PRIORITY" in header.flags else 0)
+    return isinstance(header, HeadersFrame) and body[0] + before == len(body)
+
+
 def compare(data: bytes, found: list[Any]) -> None:
     """See that hyperframe reads from `data` the frames that we found."""
     position = len(frames.PREFACE)
@@ -63,6 +69,8 @@ def compare(data: bytes, found: list[Any]) -> None:
         try:
             header.parse_body(memoryview(body))
         except HyperframeError as error:
+            if isinstance(error, InvalidPaddingError) and padding_is_all(header, body):
+                continue
             raise AssertionError(f"hyperframe refuses what we read as {ours}: {error!r}") from error
         kind, _, stream_id, payload, counted = ours
         assert (stream_id, counted) == (header.stream_id, length)

