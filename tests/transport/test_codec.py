@@ -275,6 +275,8 @@ def test_floats_keep_their_sign_and_nan() -> None:
         assert wire == google_class(analytics.CountryStat)(percentage=value).SerializeToString()
     nan = codec.decode(analytics.CountryStat, codec.encode(codec.build(analytics.CountryStat, percentage=math.nan)))
     assert math.isnan(nan.percentage)
+    signalling = codec.decode(analytics.CountryStat, b"\x25\x01\x00\x80\x7f")
+    assert math.isnan(codec.decode(analytics.CountryStat, codec.encode(signalling)).percentage)
     negative_zero = codec.decode(analytics.CountryStat, b"\x25\x00\x00\x00\x80").percentage
     assert math.copysign(1.0, negative_zero) == -1.0
 
