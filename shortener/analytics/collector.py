@@ -105,13 +105,14 @@ class ClickCollector:
 
     async def run(self) -> None:
         """Collect until `stop`, and then what is left. To be run as a task. Failures are tried again for ever."""
-        pause = 0.0
+        pause, is_warm = 0.0, False
         while not (self._stopping.is_set() and self._position_is_end()):
             try:
+                if self._tried.is_set() and not is_warm:
+                    is_warm = True  # The first one takes long; who stops at once, as a command does, needs none.
+                    await self._in_thread(lambda: self._parse_agent(_ANY_AGENT))
                 await self.catch_up()
-                if not self._tried.is_set():
-                    self._tried.set()
-                    await self._in_thread(lambda: self._parse_agent(_ANY_AGENT))  # The first one takes long.
+                self._tried.set()
                 pause = 0.0
             except Exception as error:  # noqa: BLE001 - whatever it was, the clicks are still in the journal
                 pause = min(pause * 2 + 0.1, _BACKOFF_SECONDS_MAX)
