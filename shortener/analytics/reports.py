@@ -111,7 +111,7 @@ points AS (
                      WHERE link_id = ?1 AND span = ?2 AND period = start), 0) AS visitors
     FROM periods
 )
-SELECT json_group_array(json_array(start, clicks, visitors))
+SELECT json_group_array(start), json_group_array(clicks), json_group_array(visitors)
 FROM (SELECT start, clicks, visitors FROM points WHERE clicks IS NOT NULL ORDER BY start)
 """
 
@@ -234,7 +234,7 @@ def _whole_points(link_id: int, within: TimeRange, granularity: Granularity, sql
 def _points(link_id: int, span: Span, within: TimeRange, seconds: int, sql: Sql) -> list[TimePoint]:
     row = sql.row(_SERIES, (link_id, span, within.start, within.end, seconds))
     assert row is not None
-    return [TimePoint(*point) for point in json.loads(cast(str, row[0]))]
+    return list(map(TimePoint, *(json.loads(cast(str, column)) for column in row)))
 
 
 def _weeks(link_id: int, within: TimeRange, sql: Sql) -> list[TimePoint]:

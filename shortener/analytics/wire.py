@@ -7,9 +7,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from betterproto import Message
+
 from shortener.analytics.stats import CityCount, CountryCount, DeviceCounts, GeoStats, ReferrerCount, Stats, TimePoint
 from shortener.gen import analytics as wire
-from shortener.transport.codec import build
+from shortener.transport.codec import build, builder
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -25,20 +27,30 @@ def tracked_message(click_id: int) -> wire.TrackClickResponse:
 
 async def stats_message(stats: Stats) -> wire.GetStatsResponse:
     """Return the answer of GetStats."""
+    new = builder(wire.RefererStat)
+
+    def referrer(count: ReferrerCount) -> Message:
+        return new(referer=count.referrer, click_count=count.clicks, percentage=count.percentage)
+
     return build(
         wire.GetStatsResponse,
         short_code=stats.short_code,
         total_clicks=stats.total_clicks,
         unique_visitors=stats.unique_visitors,
         countries=_countries(stats.countries),
-        referrers=await _in_slices(_referrer, stats.referrers),
+        referrers=await _in_slices(referrer, stats.referrers),
         device_stats=_devices(stats.devices),
     )
 
 
 async def series_message(points: Sequence[TimePoint]) -> wire.GetTimeSeriesResponse:
     """Return the answer of GetTimeSeries."""
-    return build(wire.GetTimeSeriesResponse, points=await _in_slices(_point, points))
+    new = builder(wire.TimeSeriesPoint)
+
+    def point(value: TimePoint) -> Message:
+        return new(timestamp=value.timestamp, clicks=value.clicks, unique_visitors=value.unique_visitors)
+
+    return build(wire.GetTimeSeriesResponse, points=await _in_slices(point, points))
 
 
 def geo_message(geo: GeoStats) -> wire.GetGeoStatsResponse:
@@ -70,10 +82,6 @@ def _countries(counts: Iterable[CountryCount]) -> list[wire.CountryStat]:
     ]
 
 
-def _referrer(count: ReferrerCount) -> wire.RefererStat:
-    return build(wire.RefererStat, referer=count.referrer, click_count=count.clicks, percentage=count.percentage)
-
-
 def _city(count: CityCount) -> wire.CityStat:
     return build(
         wire.CityStat,
@@ -87,10 +95,4 @@ def _city(count: CityCount) -> wire.CityStat:
 def _devices(counts: DeviceCounts) -> wire.DeviceStats:
     return build(
         wire.DeviceStats, mobile=counts.mobile, desktop=counts.desktop, tablet=counts.tablet, other=counts.other
-    )
-
-
-def _point(point: TimePoint) -> wire.TimeSeriesPoint:
-    return build(
-        wire.TimeSeriesPoint, timestamp=point.timestamp, clicks=point.clicks, unique_visitors=point.unique_visitors
     )
