@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from shortener import errors
 from shortener.accounts import AccountService
 from shortener.accounts import rest as accounts_rest
 from shortener.accounts.keys import load_keys
@@ -26,6 +27,7 @@ from shortener.analytics.store import SqliteClickStore
 from shortener.analytics.user_agent import UserAgents
 from shortener.analytics.visitors import Rotation, open_visitors
 from shortener.clock import Clock, system_clock
+from shortener.config import ConfigError
 from shortener.ids import NewId, random_id
 from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
@@ -79,11 +81,12 @@ async def open_app(
     """Open the data directory and run the domain over it until the block ends; nothing listens yet.
 
     `redirect_port` is the port that redirects, where it is not the configured one. Raises `storage.StorageError`,
-    `accounts.keys.SecretError` and `analytics.faults.DataFileError`, each with one line for the operator.
+    `accounts.keys.SecretError`, `analytics.faults.DataFileError` and `config.ConfigError`, each with one line for the
+    operator.
     """
     stack = AsyncExitStack()
     try:
-        yield await _build(stack, config, own_addresses(*_base_url(config, redirect_port)), clock, new_id)
+        yield await _build(stack, config, addresses_of(config, redirect_port), clock, new_id)
     finally:
         await finish(stack.aclose())  # Whatever was opened is closed, also for a caller who is cancelled meanwhile.
 
@@ -218,9 +221,13 @@ def _path(config: Config) -> Path:
     return Path(config.storage.data_dir) / DATABASE_FILE
 
 
-def _base_url(config: Config, redirect_port: int | None) -> tuple[str, int]:
+def addresses_of(config: Config, redirect_port: int | None) -> OwnAddresses:
+    """Return where short URLs live; `redirect_port` where that is not the configured one. Raises `ConfigError`."""
     port = config.redirect.port if redirect_port is None else redirect_port
-    return config.redirect.base_url or f"http://localhost:{port}", port
+    try:
+        return own_addresses(config.redirect.base_url or f"http://localhost:{port}", port)
+    except errors.Invalid as error:
+        raise ConfigError(f"[redirect] {error.message}, not {config.redirect.base_url!r:.80}") from None
 
 
 def _database(config: Config) -> AbstractAsyncContextManager[SqliteDatabase]:

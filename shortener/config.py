@@ -145,12 +145,22 @@ def _checked(value: object, kind: object, item: "dataclasses.Field[object]", whe
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"{where} must be {_KIND_NAMES[kind]}, not {value!r:.60}")
+    if isinstance(value, str):
+        _check_text(value, item, where)
     choices = item.metadata.get("choices")
     if choices is not None and value not in choices:
         raise ConfigError(f"{where} must be one of {', '.join(map(str, choices))}, not {value!r:.60}")
     if "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
         raise ConfigError(f"{where} must be from {item.metadata['low']} to {item.metadata['high']}, not {value}")
     return value
+
+
+def _check_text(text: str, item: "dataclasses.Field[object]", where: str) -> None:
+    if "\0" in text:
+        raise ConfigError(f"{where} must not contain NUL characters")
+    length_max = item.metadata.get("length_max")
+    if length_max is not None and not 1 <= len(text) <= length_max:
+        raise ConfigError(f"{where} must have 1 to {length_max} characters, not {len(text)}")
 
 
 def _hint(name: str, known: typing.Iterable[str]) -> str:
@@ -162,7 +172,7 @@ def service_token(config: Config) -> str:
     """Return the token that gRPC callers must send, "" when none is asked for. Raises `ConfigError`."""
     path = config.grpc.service_token_file
     if not path:
-        return config.grpc.service_token
+        return _header_text(config.grpc.service_token, "[grpc] service_token")
     try:
         token = Path(path).read_text("ascii").partition("\n")[0].strip()
     except OSError as error:
@@ -171,6 +181,13 @@ def service_token(config: Config) -> str:
         raise ConfigError(f"[grpc] service_token_file {path}: is not ASCII text") from None
     if not token:
         raise ConfigError(f"[grpc] service_token_file {path}: is empty")
+    return _header_text(token, f"[grpc] service_token_file {path}: its first line")
+
+
+def _header_text(token: str, where: str) -> str:
+    """Return a token that callers can send in a header; the error does not repeat it."""
+    if not all("!" <= character <= "~" for character in token):
+        raise ConfigError(f"{where} must be visible ASCII characters without blanks")
     return token
 
 
@@ -206,6 +223,7 @@ def _check_together(config: Config) -> None:
         raise ConfigError("[grpc] tls_certificate and tls_key belong together")
     if grpc.tls_client_ca and not grpc.tls_certificate:
         raise ConfigError("[grpc] tls_client_ca needs tls_certificate and tls_key")
+    _header_text(grpc.service_token, "[grpc] service_token")
     if grpc.service_token and grpc.service_token_file:
         raise ConfigError("[grpc] service_token and service_token_file exclude each other")
     if config.auth.secret and config.auth.secret_file:

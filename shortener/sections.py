@@ -12,6 +12,10 @@ def _one_of(default: Any, *choices: Any) -> Any:  # a dataclass field passes for
     return field(default=default, metadata={"choices": choices})
 
 
+def _text(default: str, length_max: int) -> Any:  # a dataclass field passes for its type
+    return field(default=default, metadata={"length_max": length_max})
+
+
 @dataclass(frozen=True, slots=True)
 class Grpc:
     """The three gRPC listeners."""
@@ -73,7 +77,7 @@ class Redirect:
 class Storage:
     """The data directory and the database in it."""
 
-    data_dir: str = "data"
+    data_dir: str = _text("data", 4096)
     readers: int = _number(2, 1, 64)
     batch_max: int = _number(1000, 1, 100_000)
     queue_max: int = _number(20_000, 1, 1_000_000)
@@ -107,8 +111,8 @@ class Auth:
     secret_file: str = ""
     secret: str = ""
     token_ttl_seconds: int = _number(604_800, 1, 315_360_000)
-    issuer: str = "shortener"
-    audience: str = "shortener"
+    issuer: str = _text("shortener", 256)
+    audience: str = _text("shortener", 256)
     hash_threads: int = _number(1, 1, 64)
     hash_queue_max: int = _number(64, 1, 10_000)
     token_cache_size_max: int = _number(10_000, 1, 10_000_000)

@@ -15,7 +15,7 @@ from shortener import tls
 from shortener.accounts.keys import SecretError, load_keys
 from shortener.analytics.faults import DataFileError
 from shortener.analytics.geo import open_reader
-from shortener.app import migrate_database, pending_migrations
+from shortener.app import addresses_of, migrate_database, pending_migrations
 from shortener.clock import system_clock
 from shortener.config import ConfigError, service_token
 from shortener.listen import ListenError, Sockets, bind
@@ -54,6 +54,7 @@ def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[s
 def check_files(config: Config) -> None:
     """See that the files which the configuration names can be used. Raises `StartError`."""
     with _translated():
+        addresses_of(config, None)
         service_token(config)
         tls.server_context(config.grpc)
         if config.auth.secret or config.auth.secret_file:

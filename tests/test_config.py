@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shortener import config, sections
+from shortener import app, config, sections
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +64,13 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[cache]\nttl_seconds = nan", "[cache] ttl_seconds must be from"),
         ("[redirect]\nbase_url = 'ftp://x'", "[redirect] base_url must be an http or https URL"),
         ("[redirect]\nbase_url = 'https://x:0'", "[redirect] base_url must be an http or https URL"),
+        ("[redirect]\nbase_url = 'http://me@example.com'", "[redirect] base_url must be an http or https URL"),
+        ("[storage]\ndata_dir = ''", "[storage] data_dir must have 1 to 4096 characters, not 0"),
+        ('[storage]\ndata_dir = "a\\u0000b"', "[storage] data_dir must not contain NUL characters"),
+        ("[auth]\nissuer = ''", "[auth] issuer must have 1 to 256 characters, not 0"),
+        (f"[auth]\naudience = '{'a' * 257}'", "[auth] audience must have 1 to 256 characters, not 257"),
+        ("[grpc]\nservice_token = 'a b'", "[grpc] service_token must be visible ASCII characters without blanks"),
+        ("[grpc]\nservice_token = 'é'", "[grpc] service_token must be visible ASCII characters without blanks"),
         ("[analytics]\ntrusted_proxies = ['x']", "[analytics] trusted_proxies: 'x' is not an address"),
         ("[analytics]\ntrusted_proxies = 'x'", "[analytics] trusted_proxies must be a list of strings"),
         ("[grpc]\nhost = '0.0.0.0'", "[grpc] host 0.0.0.0 is not loopback"),
@@ -149,3 +156,22 @@ def test_a_configuration_made_in_python_is_checked_as_well(made: sections.Config
     with pytest.raises(config.ConfigError) as caught:
         config.check(made)
     assert str(caught.value) == message
+
+
+def test_a_token_file_must_hold_what_a_header_can_carry(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("two words\n")
+    made = sections.Config(grpc=sections.Grpc(service_token_file=str(file)))
+    with pytest.raises(config.ConfigError) as caught:
+        config.service_token(made)
+    assert str(caught.value) == (
+        f"[grpc] service_token_file {file}: its first line must be visible ASCII characters without blanks"
+    )
+
+
+@pytest.mark.parametrize("base_url", ["http://exa<mple.com", "http://example.com/%zz", "http://[v1.x]:99999"])
+def test_a_base_url_that_short_urls_cannot_begin_with_ends_the_start_in_one_line(base_url: str) -> None:
+    with pytest.raises(config.ConfigError) as caught:
+        app.addresses_of(sections.Config(redirect=sections.Redirect(base_url=base_url)), None)
+    assert str(caught.value).startswith("[redirect] base_url ")
+    assert "\n" not in str(caught.value)
