@@ -195,7 +195,7 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     log = logging.getLogger("shortener.transport.h2")
     log.setLevel(logging.CRITICAL)
     modules = (budget, calls, connection, outbox, server, stream, watch)
-    patches = [mock.patch.object(module, "monotonic", clock) for module in modules]
+    patches: list[Any] = [mock.patch.object(module, "monotonic", clock) for module in modules]
     patches.append(mock.patch.object(calls, "_CLOSED_MAX", CLOSED_MAX))
     try:
         for patch in patches:

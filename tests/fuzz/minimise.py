@@ -1,6 +1,7 @@
 """Chooses few small inputs that together reach whatever all inputs reach."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -8,51 +9,54 @@ from typing import Any
 import shortener
 from tests.fuzz.targets import CORPUS, Check, target
 
-ROOT = str(Path(shortener.__file__).parent)
+OURS = (str(Path(shortener.__file__).parent), "<codec of Everything>")
+"""Where code comes from whose steps count; the codecs of other classes do nothing that this one does not."""
+COUNT_BITS = 4
 Step = tuple[int, int, int]
-"""A function, and two of its lines that ran one after the other."""
+"""A function, and two of its lines that ran one after the other; -1 for an exception."""
+Reached = set[tuple[Step, int]]
+"""Steps, each with how often it was taken: once, twice, up to 4, up to 8 times or more."""
 
 
 class Tracer:
-    """Notes the steps that our code takes; generated codecs count too."""
+    """Counts the steps that our code takes."""
 
     def __init__(self) -> None:
-        self.steps: set[Step] = set()
+        self.steps: Counter[Step] = Counter()
 
     def trace(self, frame: FrameType, _event: str, _argument: Any) -> Any:
-        name = frame.f_code.co_filename
-        if not name.startswith((ROOT, "<codec")):
+        if not frame.f_code.co_filename.startswith(OURS):
             return None
         code, last = id(frame.f_code), 0
 
         def line(frame: FrameType, event: str, _argument: Any) -> Any:
             nonlocal last
             if event == "line":
-                self.steps.add((code, last, frame.f_lineno))
+                self.steps[code, last, frame.f_lineno] += 1
                 last = frame.f_lineno
             elif event == "exception":
-                self.steps.add((code, last, -1))
+                self.steps[code, last, -1] += 1
             return line
 
         return line
 
 
-def steps_of(check: Check, data: bytes) -> set[Step]:
+def reached_by(check: Check, data: bytes) -> Reached:
     tracer = Tracer()
     sys.settrace(tracer.trace)
     try:
         check(data)
     finally:
         sys.settrace(None)
-    return tracer.steps
+    return {(step, min(COUNT_BITS, count.bit_length())) for step, count in tracer.steps.items()}
 
 
 def chosen(check: Check, candidates: list[bytes]) -> list[bytes]:
     """Return inputs that reach all that `candidates` reach."""
-    reached = {data: steps_of(check, data) for data in candidates}
+    reached = {data: reached_by(check, data) for data in candidates}
 
     def needed(pool: list[bytes]) -> list[bytes]:
-        seen: set[Step] = set()
+        seen: Reached = set()
         kept = []
         for data in pool:
             if not reached[data] <= seen:
