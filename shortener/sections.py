@@ -67,7 +67,7 @@ class Redirect:
     status: int = _one_of(302, 301, 302, 303, 307, 308)
     connections_max: int = _number(10_000, 1, 1_000_000)
     head_size_max: int = _number(16_384, 1024, 1_048_576)
-    heads_max: int = _number(10_000, 1, 10_000_000)
+    heads_max: int = _number(2000, 1, 10_000_000)
     answer_timeout_seconds: float = _number(5.0, 0.1, 3600)
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(75.0, 1, 3600)

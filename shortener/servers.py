@@ -164,6 +164,7 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             resolve=app.links.resolve,
             peek=app.cache.peek,
             clicks=_JournalClicks(app),
+            settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
             clock=app.clock,
             new_id=app.new_id,
             settings=RedirectSettings(
