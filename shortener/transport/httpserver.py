@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from aiohttp import http_parser, web
 
 from shortener.ids import NewId
-from shortener.transport.problems import http_problem, internal_response
+from shortener.transport.problems import from_http_exception, http_problem, internal_response
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +229,8 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):  # raised before any middleware: an expectation that is not known
+            resp = from_http_exception(resp)
         if self._owner.draining:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)

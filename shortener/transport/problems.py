@@ -93,7 +93,8 @@ _DETAILS = {
 }
 
 
-def _from_http_exception(error: web.HTTPException) -> web.Response:
+def from_http_exception(error: web.HTTPException) -> web.Response:
+    """Return the answer to what aiohttp raises: the same status and `Allow`, nothing else of it."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     response = http_problem(error.status, _DETAILS.get(error.status, error.reason), headers)
     if error.status == 413:  # what remains of the body is not worth reading
@@ -126,7 +127,7 @@ def problems(new_id: NewId, observe: Observe | None = None) -> Middleware:
                 log.log(_LEVELS[failure.code], "request refused", extra=facts)
             return failure_response(failure)
         except web.HTTPException as error:
-            return error if error.status < 400 else _from_http_exception(error)
+            return error if error.status < 400 else from_http_exception(error)
         except Exception as error:
             request_id = new_id()
             facts = {"route": _route_of(request), "request_id": request_id}

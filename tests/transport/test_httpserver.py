@@ -1,6 +1,7 @@
 """Connections of the gateway: time limits, malformed requests, drain."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -189,3 +190,18 @@ def test_the_python_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
     with pytest.raises(RuntimeError, match="C extensions"):
         require_c_parser()
+
+
+async def test_an_expectation_that_is_not_known_is_a_problem_as_well() -> None:
+    async with running() as (site, _), peer(site) as opened:
+        opened.writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n")
+        head, body = await opened.answer()
+        assert head.startswith(b"HTTP/1.1 417 ")
+        assert b"\r\nContent-Type: application/problem+json\r\n" in head
+        assert json.loads(body) == {
+            "type": "/problems/expectation_failed",
+            "title": "Expectation failed",
+            "status": 417,
+            "detail": "only the expectation 100-continue is known",
+        }
+        assert (await opened.ask())[0].startswith(b"HTTP/1.1 200")
