@@ -128,6 +128,19 @@ async def test_calls_wait_while_answers_do_and_all_are_answered_in_the_end() -> 
         assert {(await client.ended(number)).status for number in range(1, 23, 2)} == {"0"}
 
 
+async def test_a_request_cut_short_may_end_while_others_wait_for_their_turn() -> None:
+    limits = replace(LIMITS, send_max=10_000)
+    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(client.headers(1, head()))
+        client.write(*(client.call(number, "/test.Odd/big", message("9000")) for number in range(3, 11, 2)))
+        client.write(frame(3, 0, 1, bytes(4)))
+        await client.settle()
+        assert not client.closed
+        for number in range(3, 11, 2):
+            client.grow(number, 100_000)
+        assert {(await client.ended(number)).status for number in range(3, 11, 2)} == {"0"}
+
+
 async def test_what_waits_on_the_whole_server_is_bounded() -> None:
     odd = Odd()
     limits = replace(LIMITS, send_max=1_000, held_max=30_000)

@@ -10,6 +10,7 @@ import pytest
 
 from shortener.transport.h2.budget import Budget
 from shortener.transport.h2.errors import ProtocolError
+from shortener.transport.h2.outbox import Held, Outbox
 from tests.transport.h2_peer import LIMITS, Odd, eventually, serving, unary
 from tests.transport.h2_wire import WireClient, frame, head, message, wire
 
@@ -199,3 +200,21 @@ async def test_many_connections_with_zero_windows_hold_little() -> None:
             client.writer.close()
         await eventually(lambda: server.connections == 0)
         assert shared.held.size == 0
+
+
+def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
+    class Loop:
+        def call_soon(self, callback: Callable[[], None]) -> None:
+            due.append(callback)
+
+    class Lost:
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("the handler is closed")  # as uvloop's transports say
+
+    due: list[Callable[[], None]] = []
+    outbox = Outbox(Lost(), Loop(), Held())  # type: ignore[arg-type] # all that the outbox needs of them
+    outbox.write(b"on its way when the connection is lost")
+    outbox.lose()
+    [flush] = due
+    flush()
+    assert not outbox.writable

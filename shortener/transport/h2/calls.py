@@ -263,7 +263,7 @@ class Calls:
             self.intake.drop(stream)
         if stream.waiter is not None:
             stream.wake()
-        if self._postponed and not stream.started:
+        if not stream.started and stream in self._postponed:
             self._postponed.remove(stream)
         if stream.queue is not None:
             self.outbox.drop(stream)

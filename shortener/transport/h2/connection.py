@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what still runs for the client."""
         self.closed_at = self.closed_at or monotonic()
-        self.outbox.writable = False
+        self.outbox.lose()
         for stream in list(self.calls.streams.values()):
             self.calls.abandon(stream)
         self._owner.lost(self)

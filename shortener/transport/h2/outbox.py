@@ -60,7 +60,7 @@ class Outbox:
     """
 
     __slots__ = (
-        "_blocked", "_flush_due", "_held", "_indexed", "_loop", "_out", "_out_size", "_prefix", "_transport",
+        "_blocked", "_flush_due", "_held", "_indexed", "_loop", "_lost", "_out", "_out_size", "_prefix", "_transport",
         "data_sent", "frame_size_max", "held_back", "initial_window", "unwritable_since", "waiting", "window",
         "writable",
     )  # fmt: skip
@@ -72,6 +72,7 @@ class Outbox:
         self._out: list[bytes] = []
         self._out_size = 0
         self._flush_due = False
+        self._lost = False
         self._blocked: dict[Sender, None] = {}
         self._indexed: int | None = 0  # how many of our fields the client's table holds; None: it may hold none
         self._prefix = b""  # what the next header block must begin with
@@ -106,7 +107,13 @@ class Outbox:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
             self._out_size = 0
-            self._transport.write(data)
+            if not self._lost:
+                self._transport.write(data)
+
+    def lose(self) -> None:
+        """Learn that the connection is lost: writing to it would be an error with some event loops."""
+        self.writable = False
+        self._lost = True
 
     def _head(self) -> bytes:
         """Return the block of usual response headers, and count what it inserts."""
