@@ -66,7 +66,15 @@ def fuzz(name: str, seconds: int) -> None:
     if words.exists():
         arguments.append(f"-dict={words}")
     with target as check:
-        atheris.Setup([*arguments, str(found), str(corpus)], check)
+        if name in ("connection", "frames"):
+            from tests.fuzz.frame_mutator import mutate
+
+            def mutator(data: bytes, size_max: int, seed: int) -> bytes:
+                return bytes(mutate(data, size_max, seed) if seed % 2 else atheris.Mutate(data, size_max))
+
+            atheris.Setup([*arguments, str(found), str(corpus)], check, custom_mutator=mutator)
+        else:
+            atheris.Setup([*arguments, str(found), str(corpus)], check)
         atheris.Fuzz()
 
 

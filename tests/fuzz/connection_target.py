@@ -80,6 +80,20 @@ def bounded(world: World) -> None:
     assert world.connection.outbox.waiting <= LIMITS.send_max + CALLS.streams_max * (REPLY_MAX + 100)
 
 
+def listening(world: World) -> None:
+    """See that a connection which is open, and whose client takes what we send, has read and sent all it could."""
+    if not (world.wire.closing or world.wire.full):
+        assert world.wire.reading
+        assert not world.wire.pending
+        reader = world.connection._reader
+        left = reader._data[reader._position :]
+        assert len(left) < 9 or len(left) < 9 + int.from_bytes(left[:3], "big")
+        outbox, calls = world.connection.outbox, world.connection.calls
+        assert not outbox._out
+        assert outbox.window <= 0 or all(stream.send_window <= 0 for stream in outbox._blocked)
+        assert not (calls.room.free and (calls._postponed or calls.room._room_waiters))
+
+
 def happen(world: World, kind: int, flags: int) -> None:
     """Let something happen around the connection."""
     if kind in (FULL, ROOM):
@@ -114,8 +128,9 @@ def target() -> Iterator[Check]:
                         client.sent(part[3], int.from_bytes(part[5:9], "big") & frames.STREAM_ID_MAX, part[9:])
                     world.wire.deliver(part)
                 bounded(world)
-            loop.settle()
+            world.settle()
             bounded(world)
+            listening(world)
             world.close()
             if not options & 1:
                 client.judge(b"".join(world.wire.sent))

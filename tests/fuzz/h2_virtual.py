@@ -107,7 +107,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self._loop = loop
         self._protocol = protocol
-        self._pending: list[bytes] = []
+        self.pending: list[bytes] = []
         self.sent: list[bytes] = []
         self.closing = False
         self.lost = False
@@ -143,13 +143,17 @@ class Wire(asyncio.Transport):
 
     def deliver(self, data: bytes) -> None:
         """Let bytes arrive; they wait while reading is paused."""
-        self._pending.append(data)
-        while self._pending and self.reading and not self.closing:
+        self.pending.append(data)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let what waits arrive, as far as it may."""
+        while self.pending and self.reading and not self.closing:
             self._loop.do(self._arrive)
 
     def _arrive(self) -> None:
         if self.reading and not self.closing:
-            self._protocol.data_received(self._pending.pop(0))
+            self._protocol.data_received(self.pending.pop(0))
 
     def fill(self, *, full: bool) -> None:
         """Have the transport take no more, or take more again."""
@@ -171,9 +175,16 @@ class World:
         self.wire = Wire(loop, self.connection)
         loop.do(self.connection.connection_made, self.wire)
 
+    def settle(self) -> None:
+        """Stop the clock, and run until all has arrived that may and nothing more is due."""
+        self.clock.step = 0.0
+        self.loop.settle()
+        while self.wire.pending and self.wire.reading and not self.wire.closing:
+            self.wire.go_on()
+            self.loop.settle()
+
     def close(self) -> None:
         """Lose the connection, and see that nothing is left of it."""
-        self.clock.step = 0.0
         self.wire.abort()
         self.loop.settle()
         assert not self.shared.runner.tasks
