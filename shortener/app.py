@@ -124,19 +124,41 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         tokens=_tokens(config, keys, clock, new_id),
         clock=clock,
     )
-    return await _with_analytics(stack, config, clock, new_id, database, cache, links, accounts)
+    statistics = await _open_analytics(stack, config, clock, database, links)
+    return App(
+        config=config,
+        addresses={},
+        clock=clock,
+        new_id=new_id,
+        links=links,
+        accounts=accounts,
+        analytics=statistics.service,
+        urls=UrlRpc(links),
+        users=UserRpc(accounts),
+        statistics=AnalyticsRpc(statistics.service),
+        routes=[*accounts_rest.routes(accounts), *links_rest.routes(links), *analytics_rest.routes(statistics.service)],
+        authenticate=accounts_rest.authenticator(accounts),
+        clicks=statistics.recorder,
+        cache=cache,
+        database=database,
+        journal=statistics.journal,
+        collector=statistics.collector,
+    )
 
 
-async def _with_analytics(
-    stack: AsyncExitStack,
-    config: Config,
-    clock: Clock,
-    new_id: NewId,
-    database: SqliteDatabase,
-    cache: CachedLinkStore,
-    links: LinkService,
-    accounts: AccountService,
-) -> App:
+@dataclass(frozen=True, slots=True)
+class _Analytics:
+    """The running parts of analytics."""
+
+    service: AnalyticsService
+    recorder: ClickRecorder
+    journal: Journal
+    collector: ClickCollector
+
+
+async def _open_analytics(
+    stack: AsyncExitStack, config: Config, clock: Clock, database: SqliteDatabase, links: LinkService
+) -> _Analytics:
     data_dir = Path(config.storage.data_dir)
     rotation = cast("Rotation", config.analytics.visitor_key_rotation)
     visitors = open_visitors(data_dir / "visitor.key", rotation=rotation, clock=clock)
@@ -162,7 +184,7 @@ async def _with_analytics(
         flush_seconds=config.clicks.flush_seconds,
         batch_max=config.clicks.batch_max,
     )
-    analytics = AnalyticsService(
+    service = AnalyticsService(
         links=links,
         clicks=store,
         reader=SqliteStatsReader(database),
@@ -174,32 +196,8 @@ async def _with_analytics(
     await stack.enter_async_context(
         open_collector(collector, replay_seconds=config.clicks.replay_seconds, stop_seconds=COLLECTOR_STOP_SECONDS)
     )
-    return App(
-        config=config,
-        addresses={},
-        clock=clock,
-        new_id=new_id,
-        links=links,
-        accounts=accounts,
-        analytics=analytics,
-        urls=UrlRpc(links),
-        users=UserRpc(accounts),
-        statistics=AnalyticsRpc(analytics),
-        routes=[*accounts_rest.routes(accounts), *links_rest.routes(links), *analytics_rest.routes(analytics)],
-        authenticate=accounts_rest.authenticator(accounts),
-        clicks=ClickRecorder(journal, visitors, geo, clients_max=config.analytics.clients_max),
-        cache=cache,
-        database=database,
-        journal=journal,
-        collector=collector,
-    )
-
-
-def pending_migrations(config: Config) -> list[str]:
-    """Return the names of the migrations that the database still needs, and change nothing."""
-    migrations = load_migrations(migrations_folder())
-    timeout = config.storage.busy_timeout_seconds
-    return [migration.file_name for migration in pending(_path(config), migrations, busy_timeout_seconds=timeout)]
+    recorder = ClickRecorder(journal, visitors, geo, clients_max=config.analytics.clients_max)
+    return _Analytics(service, recorder, journal, collector)
 
 
 def migrate_database(config: Config, clock: Clock, on_applied: Callable[[], None] = lambda: None) -> list[str]:
