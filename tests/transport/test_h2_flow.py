@@ -2,8 +2,12 @@
 
 import struct
 from dataclasses import replace
+from typing import Any
 
-from shortener.gen.url import GetUrlResponse
+import pytest
+from grpclib.const import Cardinality, Handler
+
+from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
 from tests.transport.h2_peer import LIMITS, Odd, eventually, serving
 from tests.transport.h2_wire import frame, head, message, wire
 
@@ -139,6 +143,33 @@ async def test_a_request_cut_short_may_end_while_others_wait_for_their_turn() ->
         for number in range(3, 11, 2):
             client.grow(number, 100_000)
         assert {(await client.ended(number)).status for number in range(3, 11, 2)} == {"0"}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_streaming_call_that_waited_for_its_turn_runs_once(at_once: bool) -> None:
+    runs = []
+
+    async def once(stream: Any) -> None:
+        runs.append(stream)
+        await stream.send_message(GetUrlResponse(url=Url(clicks=len([request async for request in stream]))))
+
+    odd = Odd()
+    odd.extra = {"/test.Odd/once": Handler(once, Cardinality.STREAM_UNARY, GetUrlRequest, GetUrlResponse)}
+    limits = replace(LIMITS, send_max=10_000)
+    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("20000")), client.headers(3, head("/test.Odd/once")))
+        client.grow(3, 1000)
+        await client.settle()
+        end = frame(0, 1, 3, message() * 2)
+        if at_once:  # the end of the request arrives with the room
+            client.grow(1, 100_000)
+        client.write(end)
+        await client.settle()
+        client.grow(1, 100_000)
+        answer = await client.ended(3)
+        assert (answer.status, GetUrlResponse().parse(answer.data[5:]).url.clicks) == ("0", 2)
+        assert len(runs) == 1
+        assert (await client.ended(1)).status == "0"
 
 
 async def test_what_waits_on_the_whole_server_is_bounded() -> None:

@@ -153,9 +153,13 @@ class Calls:
     # Running.
 
     def start(self, stream: Stream) -> None:
-        """Run the handler, now or when the client has taken enough of what waits for it."""
+        """Run the handler, now or when the client has taken enough of what waits for it.
+
+        A stream that is postponed may come here again, when its last message has arrived.
+        """
         if not self.room.free:
-            self._postponed.append(stream)
+            if stream not in self._postponed:
+                self._postponed.append(stream)
             return
         if stream.deadline_at is not None and stream.deadline_at <= monotonic():
             stream.expire()
@@ -191,7 +195,7 @@ class Calls:
         """Start what waited for room; call from a plain callback of the loop."""
         while self._postponed and self.room.free:
             stream = self._postponed.popleft()
-            if not stream.over:
+            if not (stream.over or stream.started):
                 self.start(stream)
 
     def stop(self) -> None:
