@@ -200,6 +200,13 @@ async def _open_analytics(
     return _Analytics(service, recorder, journal, collector)
 
 
+def pending_migrations(config: Config) -> list[str]:
+    """Return the names of the migrations that the database still needs, and change nothing."""
+    migrations = load_migrations(migrations_folder())
+    timeout = config.storage.busy_timeout_seconds
+    return [migration.file_name for migration in pending(_path(config), migrations, busy_timeout_seconds=timeout)]
+
+
 def migrate_database(config: Config, clock: Clock, on_applied: Callable[[], None] = lambda: None) -> list[str]:
     """Bring the database up to date and return the names of the migrations applied. The caller owns the directory.
 
