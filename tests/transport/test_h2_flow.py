@@ -1,5 +1,6 @@
 """Flow control both ways, and what waits for slow clients."""
 
+import asyncio
 import struct
 from dataclasses import replace
 from typing import Any
@@ -151,6 +152,7 @@ async def test_a_streaming_call_that_waited_for_its_turn_runs_once(at_once: bool
 
     async def once(stream: Any) -> None:
         runs.append(stream)
+        await asyncio.sleep(0)
         await stream.send_message(GetUrlResponse(url=Url(clicks=len([request async for request in stream]))))
 
     odd = Odd()
