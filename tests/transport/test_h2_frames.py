@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortener.transport.h2 import frames
@@ -38,6 +38,7 @@ def read(*pieces: bytes, greeted: bool = True) -> tuple[list[Any], ErrorCode | N
     return found, None
 
 
+@settings(deadline=None)
 @given(st.lists(anything, max_size=12), st.data())
 def test_how_bytes_are_cut_makes_no_difference(sent: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(sent)
@@ -47,12 +48,14 @@ def test_how_bytes_are_cut_makes_no_difference(sent: list[bytes], data: st.DataO
     assert read(*(bytes((byte,)) for byte in whole)) == read(whole)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_bytes_raise_anything_but_a_protocol_error(data: bytes) -> None:
     read(data)
     read(data, greeted=False)
 
 
+@settings(deadline=None)
 @given(st.lists(anything, max_size=30))
 def test_no_frames_make_the_reader_hold_more_than_a_block_and_a_frame(sent: list[bytes]) -> None:
     reader = frames.FrameReader(block_size_max=BLOCK_MAX)

@@ -6,7 +6,7 @@ import hpack
 import pytest
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hpack.table import HeaderTable
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortener.transport.h2 import hpack as ours
@@ -28,6 +28,7 @@ def test_the_tables_are_those_of_the_rfc() -> None:
     assert tuple((name.decode(), value.decode()) for name, value in HeaderTable.STATIC_TABLE) == ours.STATIC[1:]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(fields | usual, st.booleans(), st.none() | st.integers(0, 4096)), max_size=8))
 def test_what_another_encoder_writes_is_read_back(blocks: list[tuple[Any, bool, int | None]]) -> None:
     encoder, own = hpack.Encoder(), decoder()
@@ -42,6 +43,7 @@ def test_what_another_encoder_writes_is_read_back(blocks: list[tuple[Any, bool, 
             assert own.decode(block) == sent  # what the cache of blocks relies on
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_any_bytes_are_read_as_another_decoder_reads_them(blocks: list[bytes]) -> None:
     other, own = hpack.Decoder(max_header_list_size=1 << 30), decoder(size=1 << 30)
@@ -62,6 +64,7 @@ def test_any_bytes_are_read_as_another_decoder_reads_them(blocks: list[bytes]) -
             return
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_huffman_strings_are_read_as_another_decoder_reads_them(data: bytes) -> None:
     from hpack.huffman_table import decode_huffman
@@ -76,6 +79,7 @@ def test_huffman_strings_are_read_as_another_decoder_reads_them(data: bytes) -> 
         assert expected is None or data  # the other is lax about long padding
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_every_text_survives_huffman(text: bytes) -> None:
     from hpack.huffman import HuffmanEncoder
@@ -83,6 +87,7 @@ def test_every_text_survives_huffman(text: bytes) -> None:
     assert huffman.decode(HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=20))
 def test_no_bytes_make_the_table_or_the_list_grow_beyond_their_limits(blocks: list[bytes]) -> None:
     own = decoder(table=512, size=1024)
@@ -132,6 +137,7 @@ def test_a_small_block_of_large_entries_is_cut_off() -> None:
     assert own.decode(b"\xbe") == [("a", "x" * 4047)]
 
 
+@settings(deadline=None)
 @given(st.text("abc-xyz019:", min_size=1, max_size=300), st.text(st.characters(codec="latin-1"), max_size=300))
 def test_our_literals_are_read_by_another_decoder(name: str, value: str) -> None:
     other = hpack.Decoder(max_header_list_size=1 << 20)
