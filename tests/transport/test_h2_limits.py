@@ -71,10 +71,10 @@ async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(flood: Callabl
         hostile.write(flood(hostile))
         longest = 0.0
         for number in range(1, 41, 2):
-            start = time.perf_counter()
+            start = time.thread_time()  # client and server share a thread; what other programs do is not ours
             honest.write(honest.call(number))
             assert (await honest.ended(number)).status == "0"
-            longest = max(longest, time.perf_counter() - start)
+            longest = max(longest, time.thread_time() - start)
         await hostile.finish()
         assert [code for _, code in hostile.goaways] == [CALM]
         assert longest < 0.25  # 0.01 on an idle machine
