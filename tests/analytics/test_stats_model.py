@@ -4,7 +4,7 @@ import datetime as dt
 from collections import Counter
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shortener import errors
@@ -101,6 +101,7 @@ def test_other_places_limits_are_invalid(limit: int) -> None:
     assert caught.value.field == "limit"
 
 
+@settings(deadline=None)
 @given(times, st.sampled_from(Granularity))
 @example(0, Granularity.WEEK)
 @example(4 * 86_400 - 1, Granularity.WEEK)
@@ -109,6 +110,7 @@ def test_periods_are_those_of_the_calendar(time: int, granularity: Granularity) 
     assert granularity.floor(time) == period_of(time, granularity.value)
 
 
+@settings(deadline=None)
 @given(st.integers(-FOREVER, FOREVER), st.sampled_from(Granularity))
 def test_ceil_is_the_next_start_or_the_time_itself(time: int, granularity: Granularity) -> None:
     ceiling = granularity.ceil(time)
@@ -122,6 +124,7 @@ def test_a_week_starts_on_monday() -> None:
     assert Granularity.WEEK.floor(1) == at("1969-12-29")
 
 
+@settings(deadline=None)
 @given(times, st.integers(0, 40 * 86_400), st.sampled_from(Granularity))
 def test_fill_gives_every_period_once(start: int, length: int, granularity: Granularity) -> None:
     within = TimeRange(start, start + length)
@@ -160,6 +163,7 @@ def test_countries_are_ranked_by_clicks_then_by_name() -> None:
 ranges = st.builds(lambda start, length: TimeRange(start, start + length), times, st.integers(0, 800 * 86_400))
 
 
+@settings(deadline=None)
 @given(ranges, st.sampled_from([MONTHS_DOWN, DAYS_DOWN]))
 @example(TimeRange(at("2024-02-01"), at("2024-03-01")), MONTHS_DOWN)
 @example(TimeRange(at("2023-12-31"), at("2024-01-02")), MONTHS_DOWN)
@@ -177,6 +181,7 @@ def test_a_cover_fills_its_range_without_overlap(within: TimeRange, spans: tuple
     assert all(0 < edge.end - edge.start < 7200 for edge in found.edges)
 
 
+@settings(deadline=None)
 @given(ranges, st.sampled_from([MONTHS_DOWN, DAYS_DOWN]))
 @example(TimeRange(at("2024-01-14"), at("2024-01-18")), MONTHS_DOWN)
 @example(TimeRange(at("2024-01-31 10:20"), at("2024-01-31 10:40")), MONTHS_DOWN)
@@ -196,6 +201,7 @@ def test_a_sum_cover_counts_each_moment_once(within: TimeRange, spans: tuple[Spa
     assert len(found.wholes) <= len(cover(within, spans).wholes)
 
 
+@settings(deadline=None)
 @given(ranges)
 def test_a_sum_cover_is_small(within: TimeRange) -> None:
     # 27 months, at each end half a month of days and half a day of hours.
