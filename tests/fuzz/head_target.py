@@ -50,5 +50,7 @@ def target() -> Iterator[Check]:
             head.is_plain_line(data)
             head.short_code_in(data)
 
-        yield check
-        runner.run(server.__aexit__(None, None, None))
+        try:
+            yield check
+        finally:
+            runner.run(server.__aexit__(None, None, None))

@@ -69,10 +69,10 @@ def chosen(check: Check, candidates: list[bytes]) -> list[bytes]:
 
 
 def minimise(name: str, found: Path) -> None:
-    """Replace the corpus of a target."""
+    """Replace the corpus of a target, but for the inputs that somebody gave a name in words."""
     folder = CORPUS / name
     folder.mkdir(parents=True, exist_ok=True)
-    old = sorted(folder.iterdir())
+    old = [path for path in sorted(folder.iterdir()) if path.name.isdigit()]
     files = [*old, *(sorted(found.iterdir()) if found.exists() else ())]
     candidates = list({path.read_bytes(): None for path in files})
     with target(name) as check:
