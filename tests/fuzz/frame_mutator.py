@@ -48,6 +48,19 @@ def data(choose: random.Random) -> bytes:
     return frame(0, choose.randrange(2), number(choose), choose.choice(BODIES))
 
 
+def padded(choose: random.Random) -> bytes:
+    size = choose.randrange(20)
+    return frame(0, 8 | choose.randrange(2), number(choose), bytes((size,)) + choose.choice(BODIES) + bytes(size))
+
+
+def trailers(choose: random.Random) -> bytes:
+    return frame(1, 5, number(choose), hpack.Encoder().encode([("x-last", "y")]))
+
+
+def rare(choose: random.Random) -> bytes:
+    return choose.choice((frame(2, 0, number(choose), bytes(5)), frame(7, 0, 0, bytes(8)), frame(4, 1, 0)))
+
+
 def window(choose: random.Random) -> bytes:
     return frame(8, 0, choose.choice((0, 0, number(choose))), struct.pack(">I", choose.choice(INCREMENTS)))
 
@@ -69,7 +82,7 @@ def event(choose: random.Random) -> bytes:
 
 
 NEW: tuple[Callable[[random.Random], bytes], ...] = (request, request, request, data, window, window, settings, reset)
-NEW += (ping, event, event, event)
+NEW += (ping, event, event, event, padded, trailers, rare)
 
 
 def mutate(old: bytes, size_max: int, seed: int) -> bytes:
