@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from shortener import __version__, commands
-from shortener.options import MISUSED, AsJson, ConfigPath, fail, load_config
+from shortener.options import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config
 
 _SECRETS = ("secret", "service_token")
 
@@ -88,7 +88,7 @@ def serve(path: ConfigPath = None) -> None:
     try:
         run(settings)
     except StartError as error:
-        fail(str(error))
+        fail(str(error), MISUSED if error.is_configuration else FAILED)
 
 
 @main.command()
@@ -104,7 +104,7 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
         with _progress("migrating") as report:
             applied = run_migrations(settings, report)
     except StartError as error:
-        fail(str(error))
+        fail(str(error), MISUSED if error.is_configuration else FAILED)
     if as_json:
         typer.echo(json.dumps({"applied": applied}))
     else:

@@ -100,11 +100,11 @@ def _section(kind: type[S], name: str, table: dict[str, object], texts: Mapping[
     hints = typing.get_type_hints(kind)
     values: dict[str, object] = {}
     for key, item in fields.items():
+        if key in table:
+            values[key] = _checked(table[key], hints[key], item, f"{origin}: [{name}] {key}")
         if key in texts:
             where = f"environment: {ENV_PREFIX}{name.upper()}_{key.upper()}"
             values[key] = _checked(_from_text(texts[key], hints[key], where), hints[key], item, where)
-        elif key in table:
-            values[key] = _checked(table[key], hints[key], item, f"{origin}: [{name}] {key}")
     return kind(**values)
 
 

@@ -32,6 +32,10 @@ START_ERRORS = (ListenError, StorageError, SecretError, DataFileError, ConfigErr
 class StartError(Exception):
     """The service cannot start; the message is one line for the operator."""
 
+    def __init__(self, message: str, *, is_configuration: bool) -> None:
+        super().__init__(message)
+        self.is_configuration = is_configuration
+
 
 def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return. Raises `StartError`."""
@@ -69,7 +73,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except START_ERRORS as error:
-        raise StartError(str(error)) from error
+        raise StartError(str(error), is_configuration=isinstance(error, ConfigError)) from error
 
 
 def _loop_factory(config: Config) -> "type[asyncio.AbstractEventLoop] | None":

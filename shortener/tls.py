@@ -40,6 +40,7 @@ def client_context(grpc: Grpc, *, own: bool) -> ssl.SSLContext | None:
         raise ConfigError(_unusable(grpc, error)) from None
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # The certificate itself is trusted, not who issued it.
     context.check_hostname = not own
+    context.set_alpn_protocols(["h2"])
     return context
 
 

@@ -87,6 +87,11 @@ def test_a_bad_file_is_refused_with_one_line_that_names_the_key(tmp_path: Path, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_bad_value_in_the_file_is_refused_even_where_the_environment_overrides_it(tmp_path: Path) -> None:
+    with pytest.raises(config.ConfigError, match="must be a whole number"):
+        load_text(tmp_path, "[redirect]\nport = '1'\n", SHORTENER_REDIRECT_PORT="1")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -1,0 +1,255 @@
+"""Starts that must fail do so at once, in one clear line; and starts of every other kind work."""
+
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.e2e import process
+from tests.e2e.certificates import Authority
+
+SECONDS_MAX = 2.0
+TOKEN = "a-service-token-of-some-length"
+
+
+def refused(cwd: Path, *arguments: str, **settings: object) -> tuple[int, str]:
+    """Start a server that cannot start; return its status and its one line."""
+    data_dir = Path(str(settings.pop("STORAGE_DATA_DIR", cwd / "data")))
+    with tempfile.TemporaryFile("w+") as shown, tempfile.TemporaryFile("w+") as said:
+        started = time.monotonic()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "shortener", "serve", *arguments],
+            cwd=cwd,
+            env=process.environment(data_dir, **settings),
+            stdout=shown,
+            stderr=said,
+        )
+        os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+        elapsed = time.monotonic() - started - queued(server.pid)
+        status = server.wait()
+        shown.seek(0)
+        said.seek(0)
+        output, complaint = shown.read(), said.read()
+    assert output == ""
+    found = re.fullmatch(r"shortener: ([^\n]+)\n", complaint)
+    assert found, complaint
+    assert elapsed < SECONDS_MAX
+    return status, found[1]
+
+
+def queued(pid: int) -> float:
+    """Seconds that a process was ready to run while others ran: how busy the machine is, is not its fault."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def prepared(tmp_path: Path) -> Path:
+    """A data directory that has been migrated."""
+    subprocess.run(
+        [sys.executable, "-m", "shortener", "migrate"],
+        cwd=tmp_path,
+        env=process.environment(tmp_path / "data"),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return tmp_path / "data"
+
+
+def test_unknown_keys_and_wrong_types(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[redirect]\nprot = 8081\n")
+    assert refused(tmp_path, "--config", "config.toml") == (
+        2,
+        "config.toml: unknown key [redirect] prot (did you mean port?)",
+    )
+    (tmp_path / "config.toml").write_text("[redirect]\nport = '8081'\n")
+    assert refused(tmp_path, "--config", "config.toml") == (
+        2,
+        "config.toml: [redirect] port must be a whole number, not '8081'",
+    )
+    assert refused(tmp_path, CACHE_TTL_SECOND="1") == (
+        2,
+        "environment: unknown key SHORTENER_CACHE_TTL_SECOND (did you mean ttl_seconds?)",
+    )
+    assert list(tmp_path.iterdir()) == [tmp_path / "config.toml"]
+
+
+def test_a_busy_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refused(tmp_path, REDIRECT_PORT=port) == (
+            1,
+            f"cannot listen on 127.0.0.1:{port} (redirect.port): Address already in use",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a..b"])
+def test_a_host_that_is_not_ours(tmp_path: Path, host: str) -> None:
+    status, line = refused(tmp_path, GATEWAY_HOST=host, GATEWAY_PORT="8080")
+    assert (status, line.partition(": ")[0]) == (1, f"cannot listen on {host}:8080 (gateway.port)")
+
+
+def test_an_unwritable_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert refused(tmp_path, STORAGE_DATA_DIR=tmp_path / "file") == (
+        1,
+        f"cannot use data directory {tmp_path / 'file'}: it is not a directory",
+    )
+    status, line = refused(tmp_path, STORAGE_DATA_DIR="/proc/nowhere/data")
+    assert (status, line.partition(": ")[0]) == (1, "cannot create data directory /proc/nowhere/data")
+
+
+def damaged(data_dir: Path) -> str:
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "shortener.db").write_bytes(b"SQLite format 3\0" + b"\xa5" * 8192)
+    return f"cannot use database {data_dir}/shortener.db: "
+
+
+def foreign(data_dir: Path) -> str:
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "shortener.db").write_bytes(b"no database at all, but a text of some length" * 100)
+    return f"cannot use database {data_dir}/shortener.db: it is not an SQLite database"
+
+
+def newer(data_dir: Path) -> str:
+    prepared(data_dir.parent)
+    with sqlite3.connect(data_dir / "shortener.db") as database:
+        database.execute("INSERT INTO schema_migrations VALUES (9999, 'from_the_future', 'x', 0)")
+    database.close()
+    return f"database {data_dir}/shortener.db is newer than this program: its schema is 9999"
+
+
+def edited(data_dir: Path) -> str:
+    prepared(data_dir.parent)
+    with sqlite3.connect(data_dir / "shortener.db") as database:
+        database.execute("UPDATE schema_migrations SET checksum = 'x' WHERE version = 1")
+    database.close()
+    return f"migration 0001_links.sql was edited after it was applied to {data_dir}/shortener.db"
+
+
+@pytest.mark.parametrize("spoil", [damaged, foreign, newer, edited])
+def test_a_database_that_cannot_be_used(tmp_path: Path, spoil: Callable[[Path], str]) -> None:
+    expected = spoil(tmp_path / "data")
+    status, line = refused(tmp_path)
+    assert (status, line[: len(expected)]) == (1, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "expected"),
+    [
+        ({"AUTH_SECRET_FILE": "none"}, 1, "[auth] secret_file none cannot be used: No such file or directory"),
+        ({"AUTH_SECRET_FILE": "text"}, 1, "[auth] secret_file text: line 1 has 9 bytes; a key needs at least 32"),
+        ({"ANALYTICS_CITY_DATABASE": "text"}, 1, "cannot use geo database text: it is not in MaxMind's format"),
+        ({"ANALYTICS_CITY_DATABASE": "none"}, 1, "cannot use geo database none: No such file or directory"),
+        (
+            {"GRPC_TLS_CERTIFICATE": "none", "GRPC_TLS_KEY": "none"},
+            2,
+            "[grpc] tls_certificate none: cannot be read: No such file or directory",
+        ),
+        (
+            {"GRPC_TLS_CERTIFICATE": "text", "GRPC_TLS_KEY": "text"},
+            2,
+            "[grpc] tls_certificate, tls_key, tls_client_ca: no usable PEM files: ",
+        ),
+        ({"GRPC_SERVICE_TOKEN_FILE": "none"}, 2, "[grpc] service_token_file none: cannot be read: No such file"),
+        (
+            {"GRPC_HOST": "0.0.0.0"},
+            2,
+            "[grpc] host 0.0.0.0 is not loopback: set tls_certificate and tls_key, or service_token_file, or",
+        ),
+    ],
+)
+def test_files_and_hosts_that_cannot_be_used(
+    tmp_path: Path, settings: dict[str, str], status: int, expected: str
+) -> None:
+    (tmp_path / "text").write_text("some text")
+    (tmp_path / "text").chmod(0o600)
+    answer = refused(tmp_path, **settings)
+    assert (answer[0], answer[1][: len(expected)]) == (status, expected)
+
+
+def create(pb: SimpleNamespace, channel: grpc.Channel, *, token: str = "") -> str:
+    stub = pb.url_pb2_grpc.URLServiceStub(channel)
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id="me")
+    return str(stub.CreateURL(request, metadata=metadata, timeout=5).short_code)
+
+
+def status_of(pb: SimpleNamespace, channel: grpc.Channel, *, token: str = "") -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as caught:
+        create(pb, channel, token=token)
+    return caught.value.code()
+
+
+def is_serving(channel: grpc.Channel) -> bool:
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_the_stock_server_serves_too_and_ipv6_works(tmp_path: Path, pb: SimpleNamespace) -> None:
+    hosts = {"GRPC_HOST": "::1", "GATEWAY_HOST": "::1", "REDIRECT_HOST": "::1"}
+    with process.running(tmp_path / "data", GRPC_SERVER="grpclib", **hosts) as server:
+        assert server.url.startswith("[::1]:")
+        assert server.redirect.startswith("[::1]:")
+        with grpc.insecure_channel(server.url) as channel:
+            code = create(pb, channel)
+            assert is_serving(channel)
+        with socket.create_connection(("::1", int(server.redirect.rpartition(":")[2])), timeout=5) as browser:
+            browser.sendall(f"GET /{code} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            assert browser.makefile("rb").readline() == b"HTTP/1.1 302 Found\r\n"
+
+
+@pytest.mark.parametrize("implementation", ["own", "grpclib"])
+def test_mutual_tls_and_a_service_token(tmp_path: Path, pb: SimpleNamespace, implementation: str) -> None:
+    authority, strangers = Authority(tmp_path), tmp_path / "strangers"
+    strangers.mkdir()
+    ours, theirs = authority.issue("server"), Authority(strangers).issue("client")
+    settings = {
+        "GRPC_SERVER": implementation,
+        "GRPC_TLS_CERTIFICATE": ours.certificate,
+        "GRPC_TLS_KEY": ours.key,
+        "GRPC_TLS_CLIENT_CA": authority.certificate,
+        "GRPC_SERVICE_TOKEN": TOKEN,
+    }
+    root = authority.certificate.read_bytes()
+    client = authority.issue("client")
+    with process.running(tmp_path / "data", **settings) as server:
+        trusted = grpc.ssl_channel_credentials(root, client.key.read_bytes(), client.certificate.read_bytes())
+        with grpc.secure_channel(server.url, trusted) as channel:
+            assert is_serving(channel)
+            assert status_of(pb, channel) is grpc.StatusCode.UNAUTHENTICATED
+            assert status_of(pb, channel, token=TOKEN + "x") is grpc.StatusCode.UNAUTHENTICATED
+            assert len(create(pb, channel, token=TOKEN)) == 7
+        stranger = grpc.ssl_channel_credentials(root, theirs.key.read_bytes(), theirs.certificate.read_bytes())
+        for credentials in (stranger, grpc.ssl_channel_credentials(root)):
+            with grpc.secure_channel(server.url, credentials) as channel:
+                assert status_of(pb, channel, token=TOKEN) is grpc.StatusCode.UNAVAILABLE
+        with grpc.insecure_channel(server.url) as channel:
+            assert status_of(pb, channel, token=TOKEN) is grpc.StatusCode.UNAVAILABLE
+        command = [sys.executable, "-m", "shortener", "list"]
+        environment = process.environment(tmp_path / "data", **settings)
+        environment["SHORTENER_GRPC_URL_PORT"] = server.url.rpartition(":")[2]
+        listed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+        assert (listed.stdout, listed.stderr, listed.returncode) == ("0 of 0\n", "", 0)
+
+
+def test_health_stays_open_where_calls_need_a_token(tmp_path: Path, pb: SimpleNamespace) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    settings = {"GRPC_HOST": "0.0.0.0", "GRPC_SERVICE_TOKEN_FILE": tmp_path / "token"}
+    with process.running(tmp_path / "data", **settings) as server:
+        for address in (server.url, server.user, server.analytics):
+            with grpc.insecure_channel(address.replace("0.0.0.0", "127.0.0.1")) as channel:
+                assert is_serving(channel)
+        with grpc.insecure_channel(server.url.replace("0.0.0.0", "127.0.0.1")) as channel:
+            assert status_of(pb, channel) is grpc.StatusCode.UNAUTHENTICATED
+            assert len(create(pb, channel, token=TOKEN)) == 7
