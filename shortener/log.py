@@ -33,8 +33,15 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the traceback below it if there is one."""
         facts = "".join(f" {key}={value!r}" for key, value in vars(record).items() if key not in _STANDARD)
-        line = f"{_timestamp(record)} {record.levelname.lower():7} {record.name}: {record.getMessage()}{facts}"
+        line = (
+            f"{_timestamp(record)} {record.levelname.lower():7} {record.name}: {_one_line(record.getMessage())}{facts}"
+        )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _one_line(text: str) -> str:
+    """Return `text` with whatever moves a terminal's cursor written out: nobody forges a line of ours."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _timestamp(record: logging.LogRecord) -> str:
@@ -47,5 +54,6 @@ def set_up(level: str, line_format: str) -> None:
     handler.setFormatter(_Json() if line_format == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("shortener").setLevel(level.upper())
+    wanted = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(wanted, logging.WARNING))  # of the libraries only what is amiss
+    logging.getLogger("shortener").setLevel(wanted)

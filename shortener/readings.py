@@ -21,6 +21,7 @@ def of_app(app: App) -> Iterator[Reading]:
     yield "shortener_clicks_stored_total", "Clicks moved to the database.", {}, lambda: collector.stats.clicks
     yield "shortener_click_batches_total", "Transactions that did.", {}, lambda: collector.stats.batches
     yield "shortener_click_batch_failures_total", "Those tried again.", {}, lambda: collector.stats.failures
+    yield "shortener_journal_lost_bytes_total", "Damaged bytes skipped.", {}, lambda: collector.stats.lost_bytes
     yield "shortener_click_backlog_bytes", "Bytes of clicks that wait.", {}, collector.backlog_bytes
     yield "shortener_commits_total", "Commits.", {}, lambda: database.writer_stats.commits
     yield "shortener_writes_total", "Units of work committed.", {}, lambda: database.writer_stats.units
@@ -49,4 +50,10 @@ def of_redirects(server: RedirectServer) -> Iterator[Reading]:
         "Connections refused because too many were open.",
         {},
         lambda: traffic.refused_connections,
+    )
+    yield (
+        "shortener_redirect_connections_timed_out_total",
+        "Connections closed because the client was too slow.",
+        {},
+        lambda: traffic.timed_out_connections,
     )
