@@ -1,4 +1,4 @@
-"""What must not be kept is not kept: canaries go in through every door and are looked for in all files and log lines."""
+"""What must not be kept is not kept: canaries go in through every door and are looked for in files and log lines."""
 
 import json
 import sqlite3
