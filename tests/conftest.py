@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 from tests.contract import reference
 from tests.e2e import process
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=True, scope="module")
 
