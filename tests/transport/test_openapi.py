@@ -125,6 +125,7 @@ async def test_the_page_is_whole_and_its_own(document: openapi.Json) -> None:
     assert {link for link in outline.links if not link.startswith("#")} == {
         "/docs/docs.css",
         "/docs/docs.js",
+        "/docs/docs.svg",
         "/openapi.json",
     }
     assert "Look &lt;at&gt;" in html
@@ -139,6 +140,7 @@ async def test_page_and_assets_are_served_from_here_under_a_strict_policy() -> N
             "/docs": "text/html; charset=utf-8",
             "/docs/docs.css": "text/css; charset=utf-8",
             "/docs/docs.js": "text/javascript; charset=utf-8",
+            "/docs/docs.svg": "image/svg+xml",
             "/openapi.json": "application/json",
         }
         for path, content_type in types.items():

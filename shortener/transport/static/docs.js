@@ -1,13 +1,16 @@
 "use strict";
-// Two comforts on a page that is complete without them: copying an example, and filtering the list of operations.
+// Comforts on a page that is complete without them: examples for this very server, copying them, and filtering the
+// list of operations.
 
 for (const example of document.querySelectorAll(".example")) {
+  const code = example.querySelector("code");
+  code.textContent = code.textContent.replaceAll("http://localhost:8080", location.origin);
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(example.querySelector("code").textContent);
+    await navigator.clipboard.writeText(code.textContent);
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
