@@ -17,6 +17,11 @@ hypothesis.settings.load_profile("any machine")
 both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=True, scope="module")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `--update-golden` write the golden files anew, where nothing in them was changed or removed."""
+    parser.addoption("--update-golden", action="store_true", help="add what is new to the golden files")
+
+
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running]:
     """The real server as its own process, with an empty data directory, for one test module.
