@@ -7,6 +7,7 @@ from html import escape
 
 from shortener.errors import Code
 from shortener.transport import statuses
+from shortener.transport.problems import HTTP_PROBLEMS
 
 HTML_TYPE = "text/html; charset=utf-8"
 PROBLEM_TYPE = "application/problem+json"
@@ -113,10 +114,11 @@ def error_page(status: int, request_id: str) -> bytes:
 
 def problem(status: int, request_id: str) -> bytes:
     """Return the same as problem details (RFC 9457)."""
-    code = _CODES.get(status)
+    code = _CODES.get(status, Code.INVALID)
+    name, title = HTTP_PROBLEMS.get(status, (code.value, statuses.TABLE[code].title))
     members: dict[str, str | int] = {
-        "type": statuses.problem_type(code) if code else "about:blank",
-        "title": statuses.TABLE[code].title if code else "Method not allowed",
+        "type": statuses.problem_type(name),
+        "title": title,
         "status": status,
         "detail": _DETAILS.get(status, "internal error"),
     }

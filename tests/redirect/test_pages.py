@@ -53,7 +53,7 @@ def test_problem_details() -> None:
         "detail": "internal error",
         "request_id": "request-1",
     }
-    assert json.loads(pages.problem(405, ""))["type"] == "about:blank"
+    assert json.loads(pages.problem(405, ""))["type"] == "/problems/method_not_allowed"
 
 
 def test_the_icon_is_one() -> None:
