@@ -141,42 +141,41 @@ async def test_a_body_that_raises_is_heard_and_leaves_nothing(data_dir: Path, se
         await alone(fail)
 
 
-async def test_two_data_directories_are_served_at_once(tmp_path: Path) -> None:
+async def test_two_data_directories_are_served_at_once(data_dir: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(data_dir, tmp_path / "other"))
+
     async def both() -> None:
-        async with shortener.open(config(tmp_path / "one")) as one, shortener.open(config(tmp_path / "two")) as two:
+        async with shortener.open(config(data_dir)) as one, shortener.open(config(other)) as two:
             assert not set(one.addresses.values()) & set(two.addresses.values())
 
     await alone(both)
 
 
-def busy_port(tmp_path: Path, port: int) -> shortener.Config:
-    return config(tmp_path / "data", redirect=shortener.Redirect(port=port))
+def busy_port(data_dir: Path, port: int) -> shortener.Config:
+    return config(data_dir, redirect=shortener.Redirect(port=port))
 
 
-def unwritable(tmp_path: Path, _: int) -> shortener.Config:
-    (tmp_path / "file").write_text("")
-    return config(tmp_path / "file" / "data")
+def unwritable(data_dir: Path, _: int) -> shortener.Config:
+    return config(data_dir / "shortener.db" / "data")
 
 
-def bad_secret(tmp_path: Path, _: int) -> shortener.Config:
-    return config(tmp_path / "data", auth=shortener.Auth(secret_file=str(tmp_path / "none")))
+def bad_secret(data_dir: Path, _: int) -> shortener.Config:
+    return config(data_dir, auth=shortener.Auth(secret_file=str(data_dir / "none")))
 
 
-def bad_cities(tmp_path: Path, _: int) -> shortener.Config:
-    (tmp_path / "cities.mmdb").write_text("not a database")
-    return config(tmp_path / "data", analytics=shortener.Analytics(city_database=str(tmp_path / "cities.mmdb")))
+def bad_cities(data_dir: Path, _: int) -> shortener.Config:
+    return config(data_dir, analytics=shortener.Analytics(city_database=str(data_dir / "shortener.db")))
 
 
-def bad_journal(tmp_path: Path, _: int) -> shortener.Config:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "journal").write_text("a file where a directory belongs")
-    return config(tmp_path / "data")
+def bad_journal(data_dir: Path, _: int) -> shortener.Config:
+    shutil.rmtree(data_dir / "journal")
+    (data_dir / "journal").write_text("a file where a directory belongs")
+    return config(data_dir)
 
 
-def bad_database(tmp_path: Path, _: int) -> shortener.Config:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "shortener.db").write_bytes(b"SQLite format 3" + bytes(range(256)) * 32)
-    return config(tmp_path / "data")
+def bad_database(data_dir: Path, _: int) -> shortener.Config:
+    (data_dir / "shortener.db").write_bytes(b"SQLite format 3" + bytes(range(256)) * 32)
+    return config(data_dir)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +190,10 @@ def bad_database(tmp_path: Path, _: int) -> shortener.Config:
     ],
 )
 async def test_a_start_that_fails_says_why_in_one_line_and_leaves_nothing(
-    tmp_path: Path, broken: Callable[[Path, int], shortener.Config], error: type[Exception]
+    data_dir: Path, broken: Callable[[Path, int], shortener.Config], error: type[Exception]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = broken(tmp_path, taken.getsockname()[1])
+        settings = broken(data_dir, taken.getsockname()[1])
 
         async def start() -> None:
             async with shortener.open(settings):

@@ -29,7 +29,7 @@ _CACHE = "public, max-age=300"
 def mount(app: web.Application, document: Json) -> None:
     """Add /docs, its assets, /openapi.json, and /problems/{name}, where the `type` of a problem leads."""
     add = app.router.add_get
-    add("/openapi.json", _fixed(json.dumps(document, ensure_ascii=False, indent=1).encode(), "application/json"))
+    add("/openapi.json", _fixed(json.dumps(document, ensure_ascii=False).encode(), "application/json"))
     add("/docs", _fixed(page(document).encode(), "text/html; charset=utf-8"))
     for name, content_type in _ASSETS.items():
         add(f"/docs/{name}", _fixed(resources.files(__package__).joinpath("static", name).read_bytes(), content_type))
