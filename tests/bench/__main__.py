@@ -80,7 +80,7 @@ def main() -> None:
             try:
                 ROWS[name](bench)
             except Exception as error:  # noqa: BLE001 - one row's fault must not hide the others' figures
-                faults.append(f"{name}: {type(error).__name__}: {error}")
+                faults.append(f"{name}: {type(error).__name__}: {str(error).strip()[-500:]}")
                 say(faults[-1])
     result = report.as_json(found, bench.rows, faults)
     _write(options.json, result, report.table(bench.rows))

@@ -119,13 +119,11 @@ class Bench:
         path = self.cache / f"links-{links}-clicks-{clicks}-{spread}"
         if not path.exists():
             self.say(f"making {path.name}, once")
-            part = path.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.parent.mkdir(parents=True, exist_ok=True)
-            size = ["--links", str(links), "--clicks", str(clicks), "--spread", spread, "--end", str(WORLD_END)]
-            command = [sys.executable, "-m", "tests.bench.load", "--data-dir", str(part), *size]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            part.rename(path)
+            with tempfile.TemporaryDirectory(dir=self.cache, prefix="making-") as part:
+                size = ["--links", str(links), "--clicks", str(clicks), "--spread", spread, "--end", str(WORLD_END)]
+                command = [sys.executable, "-m", "tests.bench.load", "--data-dir", f"{part}/data", *size]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                Path(part, "data").rename(path)
         return path
 
     @contextlib.contextmanager

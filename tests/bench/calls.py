@@ -94,7 +94,7 @@ def create_url(bench: Bench) -> None:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(bench.folder())
         server = stack.enter_context(ours(folder / "data"))
-        body = create_body(folder, omit_qr_code=True)
+        body = create_body(folder, "body", omit_qr_code=True)
         made = 0
 
         def load(connections: int, calls: int) -> tuple[float, float]:
@@ -126,7 +126,7 @@ def create_with_qr(bench: Bench) -> None:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(bench.folder())
         server = stack.enter_context(ours(folder / "data"))
-        body = create_body(folder)
+        body = create_body(folder, "body")
         done = h2load(server.running.url, CREATE_URL, body=body, calls=320, connections=64, streams=1)
         made, speed = done.answered, done.rate
         for _ in bench.rounds(row):
@@ -144,8 +144,9 @@ def create_with_qr(bench: Bench) -> None:
     ]
 
 
-def create_body(folder: Path, **fields: bool) -> Path:
-    body = folder / "body"
+def create_body(folder: Path, name: str, **fields: bool) -> Path:
+    """A CreateURL request in a file of this name."""
+    body = folder / name
     asked = message_class("url.CreateURLRequest")(long_url=DESTINATION, user_id="callers", **fields)
     body.write_bytes(grpc_frame(asked.SerializeToString()))
     return body

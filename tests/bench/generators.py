@@ -102,5 +102,5 @@ def _found(pattern: str, said: str) -> float:
 def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
     if done.returncode:
-        raise GeneratorError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+        raise GeneratorError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
