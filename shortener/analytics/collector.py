@@ -20,6 +20,7 @@ from shortener.analytics.journal import Journal
 from shortener.analytics.model import START, Click, Position
 from shortener.analytics.pace import OncePerSecond
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
+from shortener.priority import step_back
 from shortener.tasks import finish
 from shortener.tx import Transactions, Tx
 
@@ -86,7 +87,7 @@ class ClickCollector:
         self._tried = asyncio.Event()
         self._stopping = asyncio.Event()
         self._may_log = OncePerSecond()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector", initializer=step_back)
 
     def backlog_bytes(self) -> int:
         """Return how much of the journal waits to be moved. Looks at the files: a few system calls."""

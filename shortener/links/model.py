@@ -38,11 +38,11 @@ class NewLink:
     is_alias: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A stored link. Times are Unix seconds; `expires_at` and `deleted_at` 0 mean never.
+class Link(NamedTuple):
+    """A stored link; a tuple, because the cache makes one at each hit.
 
-    `clicks` is the recorded clicks plus the IncrementClicks calls.
+    Times are Unix seconds; `expires_at` and `deleted_at` 0 mean never. `clicks` is the recorded
+    clicks plus the IncrementClicks calls.
     """
 
     id: int

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from shortener.priority import step_back
 from shortener.storage.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.database import Sql
@@ -113,6 +114,7 @@ async def _open_threads(
 ) -> None:
     """Open the writer, then the readers."""
     threads.append(await open_thread("sqlite-writer", path, writer_pragmas(cache_bytes), busy_timeout_seconds))
+    await threads[0].run(step_back)  # reads, redirects and calls go before writes that nobody may be waiting for
     for number in range(1, readers + 1):
         pragmas = reader_pragmas(cache_bytes)
         threads.append(await open_thread(f"sqlite-reader-{number}", path, pragmas, busy_timeout_seconds))

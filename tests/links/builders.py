@@ -27,7 +27,7 @@ _NEW_LINK = NewLink(
 
 
 def a_link(**changes: object) -> Link:
-    return replace(_LINK, **changes)  # type: ignore[arg-type] # a wrong name or type fails the test that gives it
+    return _LINK._replace(**changes)  # type: ignore[arg-type] # a wrong name or type fails the test that gives it
 
 
 def a_new_link(**changes: object) -> NewLink:

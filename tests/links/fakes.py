@@ -1,7 +1,6 @@
 """Stand-ins for what links need from outside. Importable by other modules' tests."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from shortener.clock import Clock
 from shortener.links import Link, LinkRef, LinkService, LinkStore, NewCode, NewLink, OwnAddresses, QrFormat
@@ -56,14 +55,14 @@ class MemoryLinkStore:
         link = self.links.get(short_code)
         if link is None or link.deleted_at or (owner_id is not None and link.owner_id != owner_id):
             return False
-        self.links[short_code] = replace(link, deleted_at=now, updated_at=now)
+        self.links[short_code] = link._replace(deleted_at=now, updated_at=now)
         return True
 
     def increment(self, tx: Tx, short_code: str) -> Link | None:
         link = self.links.get(short_code)
         if link is None or link.deleted_at:
             return None
-        self.links[short_code] = link = replace(link, clicks=link.clicks + 1)
+        self.links[short_code] = link = link._replace(clicks=link.clicks + 1)
         return link
 
     def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> dict[LinkRef, int]:
@@ -71,7 +70,7 @@ class MemoryLinkStore:
         for ref, count in counts.items():
             link = self.links.get(ref.short_code)
             if link is not None and link.id == ref.id:
-                self.links[ref.short_code] = replace(link, clicks=link.clicks + count)
+                self.links[ref.short_code] = link._replace(clicks=link.clicks + count)
                 totals[ref] = link.clicks + count
         return totals
 

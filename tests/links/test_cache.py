@@ -3,7 +3,6 @@
 import asyncio
 import gc
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,7 +191,7 @@ async def test_a_deleted_link_is_read_anew(cache: CachedLinkStore) -> None:
     link = await add(cache)
     await delete(cache)
     assert cache.peek("abc1234") is None
-    deleted = replace(link, deleted_at=1_900_000_000, updated_at=1_900_000_000)
+    deleted = link._replace(deleted_at=1_900_000_000, updated_at=1_900_000_000)
     assert await cache.find("abc1234") == deleted
     assert cache.peek("abc1234") == deleted
 
@@ -210,7 +209,7 @@ async def test_counters_are_exact_at_hits(cache: CachedLinkStore, inner: SlowSto
     link = await add(cache)
     await transact(lambda tx: cache.increment(tx, "abc1234"))
     await transact(lambda tx: cache.add_clicks(tx, {link.ref: 5, a_link(id=9, short_code="other").ref: 1}))
-    assert cache.peek("abc1234") == replace(link, clicks=6)
+    assert cache.peek("abc1234") == link._replace(clicks=6)
     assert inner.reads == []
     timer.now = 900
     assert cache.peek("abc1234") is None  # counting does not make it live longer
@@ -221,3 +220,16 @@ async def test_reads_that_go_past_the_cache(cache: CachedLinkStore, inner: SlowS
     assert await cache.find_many(["abc1234", "unknown"]) == {"abc1234": link}
     assert await cache.page("1", 20, 0) == ([link], 1)
     assert len(cache._unknown) == 0
+
+
+async def test_what_is_kept_is_nothing_to_the_garbage_collector(cache: CachedLinkStore, inner: SlowStore) -> None:
+    (link,) = put(inner, "abc1234")
+    await cache.find("abc1234")
+    cache._counted({link.ref: 9})
+    assert cache.peek("abc1234") == link._replace(clicks=9)
+    for _ in range(2):  # a tuple is forgotten in the round after its parts were
+        gc.collect()
+    deadline, row = cache._links["url:abc1234"]
+    assert (deadline, row) == (900, tuple(link._replace(clicks=9)))
+    assert not gc.is_tracked(row)
+    assert not gc.is_tracked(cache._links["url:abc1234"])

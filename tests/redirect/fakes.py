@@ -40,7 +40,7 @@ SETTINGS = RedirectSettings(
 
 
 def a_link(short_code: str = "abc1234", **changes: object) -> Link:
-    return replace(A_LINK, short_code=short_code, **changes)  # type: ignore[arg-type] # tests name real fields
+    return A_LINK._replace(short_code=short_code, **changes)  # type: ignore[arg-type] # tests name real fields
 
 
 class MemoryLinks:
