@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -60,6 +61,7 @@ def main() -> None:
         help="for all that is measured; below 0 needs root, and helps where others use the machine",
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     machine.take_priority(options.nice)
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
