@@ -1,6 +1,6 @@
 """Where the time of the three hot paths goes: samples by py-spy (`pip install py-spy`), as text.
 
-python -m tests.bench.profiles redirect|get-url|create-url|create-qr [--seconds 8] [--native]
+python -m tests.bench.profiles redirect|redirect-cold|get-url|create-url|create-qr [--seconds 8] [--native]
 """
 
 import argparse
@@ -15,11 +15,12 @@ from pathlib import Path
 from tests.bench.calls import create_body
 from tests.bench.generators import CREATE_URL, GET_URL, grpc_frame, h2load, wrk
 from tests.bench.messages import message_class
-from tests.bench.redirects import CONNECTIONS, DESTINATION
+from tests.bench.redirects import CONNECTIONS, DESTINATION, HERE, codes_file
 from tests.bench.servers import Ours, ours
 
 SAMPLES_PER_SECOND = 400
 SHOWN = 32
+LINKS = 200_000
 Run = Callable[[float], object]
 
 
@@ -41,10 +42,23 @@ def loads(server: Ours, folder: Path) -> dict[str, Run]:
         "redirect": lambda seconds: wrk(
             f"http://{server.running.redirect}/{code}", seconds=seconds, connections=CONNECTIONS
         ),
+        "redirect-cold": lambda seconds: wrk(
+            f"http://{server.running.redirect}/",
+            seconds=seconds,
+            connections=CONNECTIONS,
+            script=HERE / "uniform.lua",
+            codes=codes_file(folder, LINKS),
+        ),
         "get-url": calls(GET_URL, get, 10, 10),
         "create-url": calls(CREATE_URL, create, 64, 1),
         "create-qr": calls(CREATE_URL, draw, 64, 1),
     }
+
+
+def fill(data_dir: Path, links: int) -> None:
+    """Make a data directory with so many links."""
+    command = [sys.executable, "-m", "tests.bench.load", "--data-dir", str(data_dir), "--links", str(links)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def sample(pid: int, run: Run, seconds: float, *, native: bool) -> Counter[tuple[str, ...]]:
@@ -90,13 +104,15 @@ def text(stacks: Counter[tuple[str, ...]]) -> str:
 def main() -> None:
     """Load a server, sample it, print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profiles", description=__doc__.splitlines()[0])
-    parser.add_argument("path", choices=("redirect", "get-url", "create-url", "create-qr"))
+    parser.add_argument("path", choices=("redirect", "redirect-cold", "get-url", "create-url", "create-qr"))
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--native", action="store_true", help="C functions too")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(ours(folder / "data"))
+        if options.path == "redirect-cold":
+            fill(folder / "data", LINKS)
+        server = stack.enter_context(ours(folder / "data", CACHE_SIZE_MAX=LINKS // 10))
         run = loads(server, folder)[options.path]
         run(1)
         server.settle()
