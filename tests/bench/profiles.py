@@ -1,6 +1,7 @@
-"""Where the time of the three hot paths goes: samples by py-spy (`pip install py-spy`), as text.
+"""Where the time of the hot paths goes, as text: CPU by thread, and samples of who holds Python's lock, by py-spy.
 
-python -m tests.bench.profiles redirect|redirect-cold|get-url|create-url|create-qr [--seconds 8] [--native]
+pip install py-spy
+python -m tests.bench.profiles redirect|redirect-cold|get-url|create-url|create-qr [--seconds 8]
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.bench.calls import create_body
 from tests.bench.generators import CREATE_URL, GET_URL, grpc_frame, h2load, wrk
+from tests.bench.machine import TICKS
 from tests.bench.messages import message_class
 from tests.bench.redirects import CONNECTIONS, DESTINATION, HERE, codes_file
 from tests.bench.servers import Ours, ours
@@ -61,17 +63,13 @@ def fill(data_dir: Path, links: int) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def sample(pid: int, run: Run, seconds: float, *, native: bool) -> Counter[tuple[str, ...]]:
-    """Return how often each stack was seen while `run` loaded the server."""
+def sample(pid: int, run: Run, seconds: float) -> Counter[tuple[str, ...]]:
+    """Return how often each stack was seen to hold Python's lock while `run` loaded the server."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw"
-        command = ["py-spy", "record", "--pid", str(pid), "--duration", str(int(seconds)), "--format", "raw"]
-        command += ["--rate", str(SAMPLES_PER_SECOND), "--function", "--threads", "--output", str(raw)]
-        spy = subprocess.Popen(
-            [str(Path(sys.executable).with_name(command[0])), *command[1:], *(["--native"] if native else [])],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(pid), "--gil", "--function"]
+        command += ["--duration", str(int(seconds)), "--rate", str(SAMPLES_PER_SECOND), "--format", "raw"]
+        spy = subprocess.Popen([*command, "--output", str(raw)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         run(seconds + 1)
         _, said = spy.communicate()
         if spy.returncode:
@@ -83,20 +81,25 @@ def sample(pid: int, run: Run, seconds: float, *, native: bool) -> Counter[tuple
     return stacks
 
 
+def thread_seconds(pid: int) -> dict[int, float]:
+    """CPU seconds of each thread so far. Threads are numbered in order of their start; 0 is the event loop's."""
+    used = []
+    for task in sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda path: int(path.name)):
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        used.append((int(fields[11]) + int(fields[12])) / TICKS)
+    return dict(enumerate(used))
+
+
 def text(stacks: Counter[tuple[str, ...]]) -> str:
-    """Threads, then functions by their own time and by that of all they call, in per cent of all samples."""
+    """Functions by their own time and by that of all they call, in per cent of all samples."""
     whole = sum(stacks.values())
-    threads: Counter[str] = Counter()
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for stack, count in stacks.items():
-        threads[stack[0]] += count
         own[stack[-1]] += count
         for frame in set(stack):
             total[frame] += count
-    lines = [f"{whole} samples"]
-    lines += [f"{count / whole:6.1%}          {name}" for name, count in threads.most_common(8)]
-    lines += ["   own   total  function"]
+    lines = [f"{whole} samples", "   own   total  function"]
     lines += [f"{count / whole:6.1%}  {total[name] / whole:6.1%}  {name}" for name, count in own.most_common(SHOWN)]
     return "\n".join(lines)
 
@@ -106,7 +109,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profiles", description=__doc__.splitlines()[0])
     parser.add_argument("path", choices=("redirect", "redirect-cold", "get-url", "create-url", "create-qr"))
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--native", action="store_true", help="C functions too")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -116,8 +118,14 @@ def main() -> None:
         run = loads(server, folder)[options.path]
         run(1)
         server.settle()
-        stacks = sample(server.running.process.pid, run, options.seconds, native=options.native)
-    sys.stdout.write(text(stacks) + "\n")
+        pid = server.running.process.pid
+        before = thread_seconds(pid)
+        run(options.seconds)
+        used = {thread: now - before.get(thread, 0) for thread, now in thread_seconds(pid).items()}
+        server.settle()
+        stacks = sample(pid, run, options.seconds)
+    busy = ", ".join(f"{thread}: {seconds:.1f} s" for thread, seconds in used.items() if seconds >= 0.1)
+    sys.stdout.write(f"CPU by thread (0 is the event loop's) in {options.seconds:g} s: {busy}\n{text(stacks)}\n")
 
 
 if __name__ == "__main__":
