@@ -1,7 +1,6 @@
 """The service of analytics on memory stores, ready to be asked."""
 
 import hashlib
-from dataclasses import replace
 
 from shortener import errors
 from shortener.analytics.model import Click, Device
@@ -54,7 +53,7 @@ class Analytics:
         return await self.service.record("abc1234", address=address, user_agent=user_agent, referrer=referrer, at=at)
 
     def change(self, **changes: object) -> None:
-        self.links.links["abc1234"] = replace(self.links.links["abc1234"], **changes)  # type: ignore[arg-type] # as a_link
+        self.links.links["abc1234"] = self.links.links["abc1234"]._replace(**changes)  # type: ignore[arg-type] # as a_link
 
     async def series(self, start: int, end: int, granularity: str = "") -> list[TimePoint]:
         return await self.service.time_series("abc1234", start, end, granularity)
