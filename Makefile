@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: help proto lint lock test bench fuzz
+.PHONY: help proto lint lock test torture bench fuzz
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -30,6 +30,9 @@ lock:  ## Pin the newest allowed versions by hash (needs pip-tools); without net
 
 test:  ## The whole test suite
 	$(PYTHON) -m pytest
+
+torture:  ## The long forms of the tests of promises, an hour or so; ARGS="-k crash" for a part
+	$(PYTHON) -m pytest tests/torture --torture --timeout 7200 -p no:randomly -p no:xdist $(ARGS)
 
 bench:  ## Measure beside nginx, aiohttp, grpcio and grpclib (needs wrk, h2load and nginx)
 	$(PYTHON) -m tests.bench

@@ -18,8 +18,12 @@ both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=Tr
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let `--update-golden` write the golden files anew, where nothing in them was changed or removed."""
+    """Let `--update-golden` write the golden files anew, where nothing in them was changed or removed.
+
+    And let `--torture` choose the long forms of tests/torture.
+    """
     parser.addoption("--update-golden", action="store_true", help="add what is new to the golden files")
+    parser.addoption("--torture", action="store_true", help="run the long forms of tests/torture")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,36 @@
+"""How long the tests of promises take, and where the figures they reach go."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+FIGURES = Path(os.environ.get("TORTURE_FIGURES", "torture-figures.jsonl"))
+
+
+@pytest.fixture
+def size(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """`size(quick, long)` is the first number by default, and the second with `--torture`."""
+    index = 1 if request.config.getoption("--torture") else 0
+    return lambda quick, long: (quick, long)[index]
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], None]:
+    """`figure(promise, text)` tells what a test reached; with `--torture` it is kept in `torture-figures.jsonl`."""
+
+    def tell(promise: str, text: str) -> None:
+        if not request.config.getoption("--torture"):
+            return
+        with capsys.disabled():
+            sys.stdout.write(f"\n{promise}: {text}\n")
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = json.dumps({"at": at, "test": request.node.nodeid, "promise": promise, "figure": text})
+        with FIGURES.open("a") as file:
+            file.write(line + "\n")
+
+    return tell
