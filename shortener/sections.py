@@ -25,7 +25,7 @@ class Grpc:
     user_port: int = _number(50052, 0, 65535)
     analytics_port: int = _number(50053, 0, 65535)
     server: str = _one_of("own", "own", "grpclib")
-    message_size_max: int = _number(1_048_576, 1024, 67_108_864)
+    message_size_max: int = _number(262_144, 1024, 67_108_864)
     streams_max: int = _number(100, 1, 10_000)
     connections_max: int = _number(1000, 1, 100_000)
     header_list_size_max: int = _number(16_384, 1024, 1_048_576)
@@ -35,6 +35,12 @@ class Grpc:
     statistics_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(30.0, 1, 3600)
     keepalive_timeout_seconds: float = _number(20.0, 1, 3600)
+    idle_frames_max: int = _number(1000, 10, 1_000_000)
+    idle_frames_per_second: int = _number(100, 1, 1_000_000)
+    window_size: int = _number(262_144, 65_535, 16_777_216)
+    unsent_max: int = _number(262_144, 16_384, 1_073_741_824)
+    held_max: int = _number(0, 0, 17_179_869_184)
+    write_timeout_seconds: float = _number(20.0, 0.1, 3600)
     tls_certificate: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""

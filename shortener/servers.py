@@ -19,6 +19,7 @@ from shortener.sections import Config
 from shortener.tasks import finish
 from shortener.transport import docspage, gateway, openapi, ops, stock
 from shortener.transport.h2 import server as h2
+from shortener.transport.h2.limits import Limits
 from shortener.transport.health import SERVICE as HEALTH
 from shortener.transport.health import Health, Serving
 from shortener.transport.httpserver import HttpServer, HttpSettings
@@ -102,7 +103,6 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
         "user": (app.users,),
         "analytics": (app.statistics,),
     }
-    build = h2.RpcServer if app.config.grpc.server == "own" else stock.RpcServer
     for name, services in listeners.items():
         served = [*services, Health(servers.serving, services)]
         served += reflection(served)
@@ -113,7 +113,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             open_services=frozenset([HEALTH]),
             observe=servers.metrics.rpc.observe_rpc,
         )
-        server: RpcServer = build(guards, settings=settings)
+        server = _rpc_server(app.config, guards, settings)
         await server.start("", 0, ssl=context, sock=servers.sockets.by_name[name])
         stack.push_async_callback(server.wait_closed)
         stack.callback(server.close)
@@ -194,6 +194,21 @@ class _JournalClicks:
         """Note one click; the journal always has room."""
         self._offer(link.ref, at=self._clock(), address=address, user_agent=user_agent, referrer=referrer)
         return True
+
+
+def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettings) -> RpcServer:
+    grpc = config.grpc
+    if grpc.server == "grpclib":
+        return stock.RpcServer(services, settings=settings)
+    limits = Limits(
+        idle_frames_max=grpc.idle_frames_max,
+        idle_frames_refill=grpc.idle_frames_per_second,
+        window_size=grpc.window_size,
+        send_max=grpc.unsent_max,
+        held_max=grpc.held_max,
+        write_seconds=grpc.write_timeout_seconds,
+    )
+    return h2.RpcServer(services, settings=settings, limits=limits)
 
 
 def _rpc_settings(config: Config) -> RpcSettings:

@@ -1,9 +1,11 @@
-"""Makes the tables of docs/configuration.md from config.toml: `python -m tests.docs.configuration` prints them."""
+"""Makes the tables of docs/configuration.md from config.toml: `python -m tests.docs.configuration` writes them there."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+BEGINNING = "## All keys\n\n"
+"""The tables are the end of the document."""
 _KEY = re.compile(r"(\w+) = (\S.*?)(?:\s+# (.*))?")
 
 
@@ -24,4 +26,6 @@ def tables() -> str:
 
 
 if __name__ == "__main__":
-    print(tables(), end="")  # noqa: T201 - this is a program
+    document = ROOT / "docs" / "configuration.md"
+    text, _, _ = document.read_text().partition(BEGINNING)
+    document.write_text(text + BEGINNING + tables())
