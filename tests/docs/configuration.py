@@ -1,4 +1,4 @@
-"""Makes the tables of docs/configuration.md from config.toml: `python -m tests.docs.configuration` writes them there."""
+"""Makes the tables of docs/configuration.md from config.toml: `python -m tests.docs.configuration` writes them."""
 
 import re
 from pathlib import Path
