@@ -29,10 +29,10 @@ lock:  ## Pin the newest allowed versions by hash (needs pip-tools); without net
 	rm build.in dev.in
 
 test:  ## The whole test suite
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 torture:  ## The long forms of the tests of promises, an hour or so; ARGS="-k crash" for a part
-	$(PYTHON) -m pytest tests/torture --torture --timeout 7200 -p no:randomly -p no:xdist $(ARGS)
+	$(PYTHON) -m pytest tests/torture --torture --timeout 7200 -p no:randomly $(ARGS)
 
 bench:  ## Measure beside nginx, aiohttp, grpcio and grpclib (needs wrk, h2load and nginx)
 	$(PYTHON) -m tests.bench

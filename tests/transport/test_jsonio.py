@@ -9,7 +9,7 @@ from typing import Any
 import betterproto
 import pytest
 from google.protobuf import json_format
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shortener import errors
@@ -157,6 +157,7 @@ def test_messages_come_back_and_agree_with_google(data: st.DataObject) -> None:
     except ValueError:
         assert "nan" in repr(message) or "inf" in repr(message)
         return
+    assume(b"3.4028235e+38" not in written)  # the largest float, rounded up as Google writes it and will not read it
     values = json.loads(written)
     again = jsonio.message_from(type(message), values)
     assert codec.encode(again) == codec.encode(message)
