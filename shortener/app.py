@@ -72,6 +72,8 @@ class App:
     database: SqliteDatabase
     journal: Journal
     collector: ClickCollector
+    passwords: Argon2idPasswords
+    qr_codes: QrCodes
 
 
 @asynccontextmanager
@@ -107,12 +109,13 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         unknown_ttl_seconds=config.cache.missing_ttl_seconds,
     )
     stack.push_async_callback(cache.close)
+    qr_codes = QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max)
     links = LinkService(
         store=cache,
         transactions=database.transaction,
         clock=clock,
         new_code=random_codes(config.links.code_length),
-        render_qr=QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max),
+        render_qr=qr_codes,
         own=own,
     )
     passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
@@ -143,6 +146,8 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         database=database,
         journal=statistics.journal,
         collector=statistics.collector,
+        passwords=passwords,
+        qr_codes=qr_codes,
     )
 
 

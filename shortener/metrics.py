@@ -3,8 +3,7 @@
 The modules count with plain numbers; they are read when somebody asks, so that counting costs the hot paths nothing.
 """
 
-import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from grpclib.const import Status
@@ -14,32 +13,28 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from shortener import __version__
+from shortener.histogram import FAST_SECONDS, SECONDS, Histogram
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-Reading: TypeAlias = tuple[str, str, dict[str, str], Callable[[], float]]
+Reading: TypeAlias = tuple[str, str, dict[str, str], Callable[[], float] | Histogram]
 """Name (counters end in _total), meaning, labels, and how to read it."""
 
 
 class Calls:
     """Counts calls by method and status, and how long they took."""
 
-    def __init__(self, name: str, meaning: str, labels: tuple[str, str]) -> None:
+    def __init__(self, name: str, meaning: str, labels: tuple[str, str], bounds: Sequence[float] = SECONDS) -> None:
         self._name = name
         self._meaning = meaning
         self._labels = labels
-        self._buckets: dict[tuple[str, str], list[int]] = {}
-        self._seconds: dict[tuple[str, str], float] = {}
+        self._bounds = bounds
+        self._histograms: dict[tuple[str, str], Histogram] = {}
 
-    def observe(self, method: str, status: str, seconds: float) -> None:
-        """Add one call. Costs about a microsecond."""
-        key = (method, status)
-        try:
-            self._buckets[key][bisect.bisect_left(SECONDS, seconds)] += 1
-            self._seconds[key] += seconds
-        except KeyError:
-            self._buckets[key] = [0] * (len(SECONDS) + 1)
-            self._seconds[key] = 0.0
-            self.observe(method, status, seconds)
+    def observe(self, method: str, status: str, seconds: float, times: int = 1) -> None:
+        """Add one call, or several that took as long. Costs half a microsecond."""
+        histogram = self._histograms.get((method, status))
+        if histogram is None:
+            histogram = self._histograms[method, status] = Histogram(self._bounds)
+        histogram.observe(seconds, times)
 
     def observe_rpc(self, path: str, status: Status, seconds: float) -> None:
         """Add one gRPC call."""
@@ -52,10 +47,8 @@ class Calls:
     def family(self) -> Metric:
         """Return all of it as one histogram."""
         family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
-        bounds = [*map(str, SECONDS), "+Inf"]
-        for key, counts in list(self._buckets.items()):
-            sums = [sum(counts[: index + 1]) for index in range(len(counts))]
-            family.add_metric(key, list(zip(bounds, sums, strict=True)), self._seconds[key])
+        for key, histogram in list(self._histograms.items()):
+            family.add_metric(key, histogram.buckets(), histogram.total)
         return family
 
 
@@ -66,6 +59,12 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self.rpc = Calls("shortener_grpc_call_seconds", "gRPC calls.", ("method", "status"))
         self.http = Calls("shortener_http_request_seconds", "Requests to the gateway.", ("route", "status"))
+        self.redirect = Calls(
+            "shortener_redirect_seconds",
+            "Requests to the redirect server, by who answered: the lane (fast) or aiohttp (slow).",
+            ("lane", "status"),
+            FAST_SECONDS,
+        )
         self._readings: list[Reading] = []
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -82,8 +81,12 @@ class Metrics(Collector):
         yield info
         yield self.rpc.family()
         yield self.http.family()
+        yield self.redirect.family()
         families: dict[str, Metric] = {}
         for name, meaning, labels, read in self._readings:
+            if isinstance(read, Histogram):
+                yield HistogramMetricFamily(name, meaning, buckets=read.buckets(), sum_value=read.total)
+                continue
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             family = families.setdefault(name, kind(name, meaning))
             family.add_sample(name, labels, read())

@@ -1,10 +1,14 @@
 """Where the numbers behind `/metrics` are read from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Protocol
 
 from shortener.app import App
 from shortener.metrics import Reading
 from shortener.redirect.server import RedirectServer
+from shortener.requestlog import RequestLog
+from shortener.transport.httpserver import HttpServer
 
 
 def of_app(app: App) -> Iterator[Reading]:
@@ -25,11 +29,56 @@ def of_app(app: App) -> Iterator[Reading]:
     yield "shortener_click_backlog_bytes", "Bytes of clicks that wait.", {}, collector.backlog_bytes
     yield "shortener_commits_total", "Commits.", {}, lambda: database.writer_stats.commits
     yield "shortener_writes_total", "Units of work committed.", {}, lambda: database.writer_stats.units
-    yield "shortener_commit_seconds_total", "Time in commits.", {}, lambda: database.writer_stats.commit_seconds
+    yield "shortener_commit_seconds", "Transactions, by the time they took.", {}, database.writer_stats.commit_seconds
+    yield "shortener_commit_units", "Transactions, by writes in them.", {}, database.writer_stats.commit_units
+    yield "shortener_writes_failed_total", "Writes that failed.", {}, lambda: database.writer_stats.units_failed
     yield "shortener_writes_waiting", "Units of work that wait.", {}, lambda: database.waiting_writes
     yield "shortener_reads_total", "Database reads.", {}, lambda: database.reader_stats.reads
     yield "shortener_read_seconds_total", "Time in reads.", {}, lambda: database.reader_stats.read_seconds
     yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: database.waiting_reads
+    yield "shortener_passwords_waiting", "Passwords being hashed or waiting.", {}, lambda: app.passwords.waiting
+    yield "shortener_qr_codes_waiting", "QR codes being drawn or waiting.", {}, lambda: app.qr_codes.waiting
+
+
+class RpcListener(Protocol):
+    """What is read of a gRPC server."""
+
+    refused_connections: int
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+
+
+def _connections(server: RpcListener) -> int:
+    return server.connections
+
+
+def _refused_connections(server: RpcListener) -> int:
+    return server.refused_connections
+
+
+def of_listeners(rpc: Mapping[str, RpcListener], gateway: HttpServer, redirect: RedirectServer) -> Iterator[Reading]:
+    """Yield the connections of every listener, by the names of the ready line."""
+    name, meaning = "shortener_connections", "Open connections, by listener."
+    refused, too_many = "shortener_connections_refused_total", "Connections refused: too many were open."
+    for listener, server in rpc.items():
+        yield name, meaning, {"listener": listener}, partial(_connections, server)
+        yield refused, too_many, {"listener": listener}, partial(_refused_connections, server)
+    yield name, meaning, {"listener": "gateway"}, lambda: gateway.connections
+    yield name, meaning, {"listener": "redirect"}, lambda: redirect.connections
+    yield refused, too_many, {"listener": "redirect"}, lambda: redirect.traffic.refused_connections
+    waiting = "Connections that wait unread: too many are open."
+    yield "shortener_connections_waiting", waiting, {"listener": "gateway"}, lambda: gateway.waiting_connections
+    slow = "Connections closed because the client was too slow."
+    timed_out = "shortener_connections_timed_out_total"
+    yield timed_out, slow, {"listener": "redirect"}, lambda: redirect.traffic.timed_out_connections
+
+
+def of_requests(requests: RequestLog) -> Iterator[Reading]:
+    """Yield the readings of the slow log and the access log."""
+    yield "shortener_slow_requests_total", "Requests that took log.slow_seconds.", {}, lambda: requests.slow
+    yield "shortener_access_lines_dropped_total", "Lines that found no room.", {}, lambda: requests.dropped
 
 
 def of_redirects(server: RedirectServer) -> Iterator[Reading]:
@@ -44,16 +93,3 @@ def of_redirects(server: RedirectServer) -> Iterator[Reading]:
     yield refusals, meaning, {"reason": "failed"}, lambda: traffic.failed
     yield refusals, meaning, {"reason": "malformed"}, lambda: traffic.malformed
     yield "shortener_redirect_clicks_lost_total", "Redirects not counted.", {}, lambda: traffic.lost_clicks
-    yield "shortener_redirect_connections", "Open connections.", {}, lambda: server.connections
-    yield (
-        "shortener_redirect_connections_refused_total",
-        "Connections refused because too many were open.",
-        {},
-        lambda: traffic.refused_connections,
-    )
-    yield (
-        "shortener_redirect_connections_timed_out_total",
-        "Connections closed because the client was too slow.",
-        {},
-        lambda: traffic.timed_out_connections,
-    )

@@ -161,6 +161,8 @@ class Log:
 
     level: str = _one_of("info", "debug", "info", "warning", "error")
     format: str = _one_of("json", "json", "text")
+    access: bool = False
+    slow_seconds: float = _number(1.0, 0, 3600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from shortener.listen import NAMES, Sockets
 from shortener.metrics import Metrics
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
+from shortener.requestlog import OFF, RequestLog, open_request_log
 from shortener.sections import Config
 from shortener.tasks import finish
 from shortener.transport import docspage, gateway, openapi, ops, stock
@@ -34,6 +35,12 @@ DRAIN_IDLE_SECONDS = 0.5
 
 class RpcServer(Protocol):
     """What both gRPC servers offer, the stock one's adapter and our own."""
+
+    refused_connections: int
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
 
     async def start(
         self, host: str, port: int, *, ssl: ssl.SSLContext | None = None, sock: socket.socket | None = None
@@ -59,7 +66,8 @@ class Servers:
         self.sockets = sockets
         self.serving = Serving()
         self.metrics = Metrics()
-        self.rpc: list[RpcServer] = []
+        self.requests: RequestLog = OFF
+        self.rpc: dict[str, RpcServer] = {}
         self.gateway: HttpServer
         self.redirect: RedirectServer
 
@@ -67,7 +75,7 @@ class Servers:
         """Report unready, take nothing new, and let what runs finish for `server.drain_seconds` at most."""
         self.serving.stop()
         grace = self.app.config.server.drain_seconds
-        rpc = (server.drain(grace) for server in self.rpc)
+        rpc = (server.drain(grace) for server in self.rpc.values())
         await asyncio.gather(*rpc, self.gateway.drain(grace), self.redirect.drain(grace))
 
 
@@ -82,11 +90,18 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
     try:
         app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
         servers = Servers(app, sockets)
+        servers.requests = stack.enter_context(
+            open_request_log(
+                access=config.log.access, slow_seconds=config.log.slow_seconds, line_format=config.log.format
+            )
+        )
         await _start_redirect(stack, servers)
         await _start_gateway(stack, servers)
         await _start_rpc(stack, servers, token, context)
         servers.metrics.watch(readings.of_app(app))
         servers.metrics.watch(readings.of_redirects(servers.redirect))
+        servers.metrics.watch(readings.of_listeners(servers.rpc, servers.gateway, servers.redirect))
+        servers.metrics.watch(readings.of_requests(servers.requests))
         servers.serving.start()
         try:
             yield servers
@@ -112,12 +127,13 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             service_token=token,
             open_services=frozenset([HEALTH]),
             observe=servers.metrics.rpc.observe_rpc,
+            requests=servers.requests,
         )
         server = _rpc_server(app.config, guards, settings)
         await server.start("", 0, ssl=context, sock=servers.sockets.by_name[name])
         stack.push_async_callback(server.wait_closed)
         stack.callback(server.close)
-        servers.rpc.append(server)
+        servers.rpc[name] = server
 
 
 async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
@@ -128,7 +144,7 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
         timeout_seconds=grpc.timeout_seconds,
         slow_timeout_seconds=grpc.statistics_timeout_seconds,
     )
-    web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http))
+    web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http, servers.requests))
     gateway.mount(web, app.routes, authenticate=app.authenticate, settings=settings)
     ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
     document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
@@ -167,6 +183,8 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
             clock=app.clock,
             new_id=app.new_id,
+            observe=servers.metrics.redirect.observe,
+            requests=servers.requests,
             settings=RedirectSettings(
                 status=limits.status,
                 connections_max=limits.connections_max,

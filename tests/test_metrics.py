@@ -3,7 +3,9 @@
 import http.client
 import json
 import math
+import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
@@ -14,7 +16,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shortener import __version__
-from shortener.metrics import SECONDS, Calls, Metrics
+from shortener.histogram import SECONDS, Histogram
+from shortener.metrics import Calls, Metrics
 from tests.e2e.process import Running
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -105,6 +108,15 @@ def test_counters_are_exact_after_known_traffic(server: Running, pb: SimpleNames
     assert 0 < grown(f"{RPC}_sum", method=create, status="OK") < 30
     assert grown("shortener_redirects_total", lane="fast") + grown("shortener_redirects_total", lane="slow") == 8
     assert grown("shortener_redirect_refusals_total", reason="not_found") == 2
+    redirect = "shortener_redirect_seconds"
+    fast = grown(f"{redirect}_count", lane="fast", status="302")
+    assert fast == grown("shortener_redirects_total", lane="fast") >= 6
+    assert fast + grown(f"{redirect}_count", lane="slow", status="302") == 8
+    assert grown(f"{redirect}_count", lane="slow", status="404") == 2
+    assert 0 < grown(f"{redirect}_sum", lane="fast", status="302") < 10
+    assert value(after, "shortener_commit_seconds_count") >= value(after, "shortener_commits_total") > 0
+    assert grown("shortener_commit_units_sum") >= 3 + 1
+    assert 0 < value(after, "shortener_commit_seconds_sum") < 30
     assert grown("shortener_clicks_journaled_total") == 7
     assert grown("shortener_clicks_stored_total") == 7
     assert grown("shortener_clicks_dropped_total") == 0
@@ -129,6 +141,50 @@ def test_no_label_holds_what_callers_choose(server: Running, pb: SimpleNamespace
         channel.unary_unary("/canary.Service/Method")(b"", timeout=5)
     values = {text for _, labels in metrics(server) for _, text in labels}
     assert [text for text in values if "canary" in text or "PURGE" in text] == []
+
+
+def test_open_connections_are_told_by_listener(server: Running) -> None:
+    listeners = ("url", "user", "analytics", "gateway", "redirect")
+
+    def connections() -> dict[str, float]:
+        samples = metrics(server)
+        return {name: value(samples, "shortener_connections", listener=name) for name in listeners}
+
+    before = connections()
+    opened = [Site(getattr(server, name)) for name in ("gateway", "redirect", "redirect")]
+    for site in opened:
+        site.ask("GET", "/healthz")
+    with grpc.insecure_channel(server.user) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+        after = connections()
+    for site in opened:
+        site.close()
+    grown = {name: after[name] - before[name] for name in listeners}
+    assert grown == {"url": 0, "user": 1, "analytics": 0, "gateway": 1, "redirect": 2}
+
+
+def test_the_manual_names_every_metric(server: Running) -> None:
+    manual = (Path(__file__).parents[1] / "docs" / "operating.md").read_text()
+    table = {name for row in re.findall(r"^\| (`.*?) \|", manual, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    named = {name for name in table if name.startswith(("shortener_", "process_"))}
+    site = Site(server.gateway)
+    _, text = site.ask("GET", "/metrics")
+    site.close()
+    told = set(re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE))
+    assert named - told == set()
+    assert {name for name in told if name.startswith("shortener_")} - named == set()
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.integers(1, 5)), max_size=50))
+def test_a_histogram_counts_what_is_not_above_each_bound(observed: list[tuple[float, int]]) -> None:
+    histogram = Histogram(SECONDS)
+    for seconds, times in observed:
+        histogram.observe(seconds, times)
+    every = [seconds for seconds, times in observed for _ in range(times)]
+    expected = [(str(bound), sum(seconds <= bound for seconds in every)) for bound in SECONDS]
+    assert histogram.buckets() == [*expected, ("+Inf", len(every))]
+    assert histogram.count == len(every)
+    assert math.isclose(histogram.total, sum(every), abs_tol=1e-9)
 
 
 @given(

@@ -47,6 +47,11 @@ class Argon2idPasswords:
         self._jobs: set[Future[Any]] = set()  # of any result: only their ends matter
         self._is_closed = False
 
+    @property
+    def waiting(self) -> int:
+        """How many passwords are being hashed or wait for it."""
+        return len(self._jobs)
+
     async def hash(self, password: str) -> str:
         """See `Passwords`."""
         return await self._run(lambda: self._hasher.hash(password))

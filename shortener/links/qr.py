@@ -37,6 +37,11 @@ class QrCodes:
         self._waiting = 0
         self._turn = asyncio.Lock()
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for an image."""
+        return self._waiting
+
     async def __call__(self, short_url: str, image: QrFormat) -> bytes:
         """See `RenderQr`."""
         key = (image, short_url)

@@ -1,18 +1,29 @@
 """Sends the answers of one turn of the event loop together, once their clicks are recorded."""
 
 import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import TypeAlias
 
 from shortener.clock import Clock
 from shortener.redirect.answer import RedirectAnswer
 from shortener.redirect.counting import Counting
 from shortener.redirect.settings import Traffic
+from shortener.requestlog import RequestLog
+
+Observe: TypeAlias = Callable[[str, str, float, int], None]
+"""Told of answers: the lane (fast or slow), the status, the seconds each took, and how many."""
+
+
+ROUTE = "GET /{short_code}"
 
 
 class AnswerBatch:
     """Holds redirect answers back until the clicks of all of them have reached the kernel in one write.
 
     All connections that became readable in one turn of the loop are served before `flush` runs, at the start of the
-    next turn; so the clicks of a turn share one system call, and no answer waits for anything else.
+    next turn; so the clicks of a turn share one system call, and no answer waits for anything else. Time is taken
+    once a batch, from its first request to its last answer, and holds for each.
     """
 
     def __init__(
@@ -23,17 +34,24 @@ class AnswerBatch:
         counting: Counting,
         clock: Clock,
         traffic: Traffic,
+        observe: Observe,
+        requests: RequestLog,
     ) -> None:
         self._loop = loop
         self._answer = answer
         self._counting = counting
         self._clock = clock
         self._traffic = traffic
+        self._observe = observe
+        self._requests = requests
+        self._status = str(answer.status)
+        self._since = 0.0
         self._pending: list[tuple[asyncio.Transport, str]] = []
 
     def add(self, transport: asyncio.Transport, destination: str) -> None:
         """Answer with a redirect to `destination`, soon. Answers of one connection keep their order."""
         if not self._pending:
+            self._since = perf_counter()
             self._loop.call_soon(self.flush)
         self._pending.append((transport, destination))
 
@@ -54,3 +72,8 @@ class AnswerBatch:
             transport.write(encode(destination, now, closing=closing))
             if closing:
                 transport.close()
+        seconds = perf_counter() - self._since
+        self._observe("fast", self._status, seconds, len(pending))
+        if seconds >= self._requests.least_seconds:
+            for _ in pending:
+                self._requests.add("redirect", ROUTE, self._answer.status, seconds, size=0)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
+from time import perf_counter
 
 from aiohttp import web
 
@@ -14,11 +15,13 @@ from shortener.redirect import pages
 from shortener.redirect.accept import prefers_problem
 from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
+from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.head import CODE_SIZE_MAX
 from shortener.redirect.icon import favicon
 from shortener.redirect.ports import Resolve, Settled
 from shortener.redirect.settings import Traffic
+from shortener.requestlog import RequestLog
 from shortener.transport.statuses import http_status
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ class RedirectHandler:
         clock: Clock,
         new_id: NewId,
         timeout_seconds: float,
+        observe: Observe,
+        requests: RequestLog,
     ) -> None:
         self._resolve = resolve
         self._counting = counting
@@ -59,9 +64,13 @@ class RedirectHandler:
         self._clock = clock
         self._new_id = new_id
         self._timeout_seconds = timeout_seconds
+        self._observe = observe
+        self._requests = requests
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        started = perf_counter()
+        request_id = ""
         try:
             response = await self._respond(request)
         except errors.Failure as failure:
@@ -74,6 +83,13 @@ class RedirectHandler:
             response = self._error(request, 500, request_id=request_id)
         if self._traffic.draining:
             response.force_close()
+        seconds = perf_counter() - started
+        self._observe("slow", str(response.status), seconds, 1)
+        if seconds >= self._requests.least_seconds:
+            size = response.content_length
+            self._requests.add(
+                "redirect", _route_of(request), response.status, seconds, request_id=request_id, size=size
+            )
         return response
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
@@ -136,6 +152,13 @@ class RedirectHandler:
         elif status != 405:
             traffic.failed += 1
         return error_response(status, headers, request_id=request_id, accept=request.headers.get("Accept", ""))
+
+
+def _route_of(request: web.BaseRequest) -> str:
+    """Return a pattern: the path itself would tell who was asked for."""
+    method = request.method if request.method in ("GET", "HEAD") else "other"
+    path = request.rel_url.raw_path
+    return f"{method} {path}" if path in _FIXED else f"{method} {ROUTE.partition(' ')[2]}"
 
 
 def error_response(

@@ -10,7 +10,7 @@ from shortener.ids import NewId
 from shortener.links.model import Link
 from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.answer import RedirectAnswer
-from shortener.redirect.batch import AnswerBatch
+from shortener.redirect.batch import AnswerBatch, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.handler import RedirectHandler
@@ -18,6 +18,7 @@ from shortener.redirect.lane import Lane, LaneShared
 from shortener.redirect.memo import Memo
 from shortener.redirect.ports import Clicks, Peek, Resolve, Settled
 from shortener.redirect.settings import RedirectSettings, Traffic
+from shortener.requestlog import OFF, RequestLog
 
 BACKLOG = 1024
 SWEEP_SECONDS_MAX = 1.0
@@ -123,6 +124,10 @@ class RedirectServer:
                     await self._listener.wait_closed()
 
 
+def _observe_nothing(lane: str, status: str, seconds: float, times: int) -> None:
+    pass
+
+
 def _peek_at_nothing(short_code: str) -> Link | None:
     return None
 
@@ -140,11 +145,13 @@ async def open_redirect_server(
     new_id: NewId,
     settings: RedirectSettings,
     settled: Settled | None = None,
+    observe: Observe = _observe_nothing,
+    requests: RequestLog = OFF,
 ) -> AsyncIterator[RedirectServer]:
     """Serve redirects until the block ends. Call `drain` before that to let clients finish.
 
     With `settled` each redirect waits for it after its click was flushed; since the lane does not wait, aiohttp then
-    answers everything.
+    answers everything. `observe` and `requests` hear of each answer.
 
     Raises `OSError` when it cannot listen, `ValueError` for settings that cannot be, and `RuntimeError` without
     aiohttp's C parser.
@@ -163,6 +170,8 @@ async def open_redirect_server(
         clock=clock,
         new_id=new_id,
         timeout_seconds=settings.answer_timeout_seconds,
+        observe=observe,
+        requests=requests,
     )
     loop = asyncio.get_running_loop()
     shared = LaneShared(
@@ -171,7 +180,9 @@ async def open_redirect_server(
         clock=clock,
         addresses=addresses,
         counting=counting,
-        batch=AnswerBatch(loop, answer=answer, counting=counting, clock=clock, traffic=traffic),
+        batch=AnswerBatch(
+            loop, answer=answer, counting=counting, clock=clock, traffic=traffic, observe=observe, requests=requests
+        ),
         fallback=FallbackServer(handler, traffic),
         traffic=traffic,
         tick=loop.time(),

@@ -8,10 +8,11 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from shortener import errors
+from shortener.histogram import FAST_SECONDS, SIZES, Histogram
 from shortener.storage.connection import SqliteThread
 from shortener.storage.faults import raise_translated
 from shortener.storage.statements import SqliteTx
@@ -30,7 +31,9 @@ class WriterStats:
     units: int = 0  # committed
     units_failed: int = 0
     batches_failed: int = 0
-    commit_seconds: float = 0.0  # from BEGIN to the end of COMMIT, on the writer's thread
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(FAST_SECONDS))
+    """From BEGIN to the end of COMMIT or ROLLBACK, on the writer's thread."""
+    commit_units: Histogram = field(default_factory=lambda: Histogram(SIZES))
 
 
 class _Unit:
@@ -250,7 +253,8 @@ class Writer:
         self.stats.units_failed += failed
         self.stats.commits += batch.committed
         self.stats.batches_failed += batch.error is not None
-        self.stats.commit_seconds += batch.seconds
+        self.stats.commit_seconds.observe(batch.seconds)
+        self.stats.commit_units.observe(len(batch.units))
 
 
 def _call_back(callbacks: list[Callable[[], None]]) -> None:

@@ -83,6 +83,11 @@ class HttpServer:
         """How many connections are open."""
         return len(self._connections)
 
+    @property
+    def waiting_connections(self) -> int:
+        """How many of them wait unread, because there are too many."""
+        return len(self._waiting)
+
     def _connect(self) -> "_Connection":
         server = self._runner.server
         assert server is not None

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
+from shortener.requestlog import OFF, RequestLog
 from shortener.transport import jsonio
 from shortener.transport.statuses import TABLE, http_status, problem_type
 
@@ -102,7 +103,7 @@ def from_http_exception(error: web.HTTPException) -> web.Response:
     return response
 
 
-def problems(new_id: NewId, observe: Observe | None = None) -> Middleware:
+def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog = OFF) -> Middleware:
     """Return the outermost middleware: turns every exception into a problem and adds the security headers.
 
     The text of an unexpected exception goes to the log with a request id from `new_id`; the caller gets the id alone.
@@ -111,28 +112,32 @@ def problems(new_id: NewId, observe: Observe | None = None) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        response = await _answer(request, handler)
+        response, request_id = await _answer(request, handler)
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
+        seconds = time.perf_counter() - started
         if observe is not None:
-            observe(_route_of(request), response.status, time.perf_counter() - started)
+            observe(_route_of(request), response.status, seconds)
+        if seconds >= requests.least_seconds:
+            size = response.content_length
+            requests.add("rest", _route_of(request), response.status, seconds, request_id=request_id, size=size)
         return response
 
-    async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _answer(request: web.Request, handler: Handler) -> tuple[web.StreamResponse, str]:
         try:
-            return await handler(request)
+            return await handler(request), ""
         except errors.Failure as failure:
             if failure.code in _LEVELS:
                 facts = {"route": _route_of(request), "code": failure.code.value}
                 log.log(_LEVELS[failure.code], "request refused", extra=facts)
-            return failure_response(failure)
+            return failure_response(failure), ""
         except web.HTTPException as error:
-            return error if error.status < 400 else from_http_exception(error)
+            return error if error.status < 400 else from_http_exception(error), ""
         except Exception as error:
             request_id = new_id()
             facts = {"route": _route_of(request), "request_id": request_id}
             log.error("request failed", exc_info=error, extra=facts)
-            return internal_response(request_id)
+            return internal_response(request_id), request_id
 
     return middleware
 

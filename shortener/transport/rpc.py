@@ -17,6 +17,7 @@ from grpclib.const import Handler, Status
 from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
+from shortener.requestlog import OFF, RequestLog
 from shortener.transport.details import to_grpc
 
 log = logging.getLogger(__name__)
@@ -51,13 +52,15 @@ def guarded(
     service_token: str = "",
     open_services: frozenset[str] = frozenset(),
     observe: Observe | None = None,
+    requests: RequestLog = OFF,
 ) -> list[Service]:
     """Return `services` with every handler wrapped; order and paths stay.
 
     Domain errors become statuses with google.rpc details. Any other exception is INTERNAL: the caller gets a request
     id from `new_id`, the log gets it with the traceback. With a `service_token`, callers must send it as
     `authorization: Bearer <token>`, else UNAUTHENTICATED; `open_services` (full names, such as
-    "grpc.health.v1.Health") are exempt. `observe` must neither fail nor wait.
+    "grpc.health.v1.Health") are exempt. `observe` must neither fail nor wait. `requests` hears of calls if `observe`
+    does.
     """
     guards: list[Service] = []
     for service in services:
@@ -66,7 +69,10 @@ def guarded(
             func = _translated(handler.func, path, new_id)
             if service_token and path.split("/")[1] not in open_services:
                 func = _for_holders_of(service_token, func)
-            mapping[path] = handler._replace(func=func if observe is None else _observed(func, path, observe))
+            if observe is not None:
+                lasting = handler.cardinality.server_streaming
+                func = _observed(func, path, observe, requests, may_be_slow=not lasting)
+            mapping[path] = handler._replace(func=func)
         guards.append(_Guarded(mapping))
     return guards
 
@@ -95,7 +101,15 @@ def _unexpected(error: Exception, stream: Any, path: str, new_id: NewId) -> GRPC
         return GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded")
     request_id = new_id()
     log.error("call failed", exc_info=error, extra={"method": path, "request_id": request_id})
-    return GRPCError(Status.INTERNAL, f"internal error (request {request_id})")
+    return _InternalError(request_id)
+
+
+class _InternalError(GRPCError):
+    """INTERNAL, and the id that tells which."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(Status.INTERNAL, f"internal error (request {request_id})")
+        self.request_id = request_id
 
 
 def _is_past(deadline: Any) -> bool:
@@ -120,21 +134,30 @@ def _for_holders_of(token: str, func: Func) -> Func:
     return call
 
 
-def _observed(func: Func, path: str, observe: Observe) -> Func:
+def _observed(func: Func, path: str, observe: Observe, requests: RequestLog, *, may_be_slow: bool) -> Func:
     clock = time.perf_counter
+    least_seconds = requests.least_seconds
 
     async def call(stream: Any) -> None:
         started = clock()
         status = Status.OK
+        request_id = ""
         try:
             await func(stream)
         except GRPCError as error:
             status = error.status
+            if isinstance(error, _InternalError):
+                request_id = error.request_id
             raise
         except asyncio.CancelledError:  # the caller went away, or a server ended the call at its deadline
             status = Status.DEADLINE_EXCEEDED if _is_past(stream.deadline) else Status.CANCELLED
             raise
         finally:
-            observe(path, status, clock() - started)
+            seconds = clock() - started
+            observe(path, status, seconds)
+            if seconds >= least_seconds:
+                size = getattr(stream, "reply_size", None)  # the stock server's streams do not tell
+                requests.add("grpc", path, status.name, seconds, request_id=request_id, size=size,
+                             may_be_slow=may_be_slow)  # fmt: skip
 
     return call

@@ -25,6 +25,7 @@ class RpcServer:
         self._mapping = {path: handler for service in services for path, handler in service.__mapping__().items()}
         self._settings = settings
         self._connections: set[StockProtocol] = set()
+        self.refused_connections = 0
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -43,8 +44,16 @@ class RpcServer:
         """The port it listens on."""
         return self._port
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
     def _accept(self) -> StockProtocol:
-        return StockProtocol(self._mapping, self._settings, self._connections)
+        return StockProtocol(self._mapping, self._settings, self._connections, self._refused)
+
+    def _refused(self) -> None:
+        self.refused_connections += 1
 
     async def drain(self, grace_seconds: float) -> None:
         """Stop accepting, tell every caller to go elsewhere, and let running calls finish, at most so long.

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from grpclib.config import Configuration
@@ -69,13 +69,18 @@ class StockProtocol(H2Protocol):
     processor: EventsProcessor
 
     def __init__(
-        self, mapping: Mapping[str, Handler], settings: RpcSettings, connections: set["StockProtocol"]
+        self,
+        mapping: Mapping[str, Handler],
+        settings: RpcSettings,
+        connections: set["StockProtocol"],
+        on_refused: Callable[[], None],
     ) -> None:
         self._budget = Budget()
         self.calls = Calls(mapping, settings, self._budget)
         super().__init__(self.calls, _configuration(settings), _H2_CONFIGURATION)
         self._settings = settings
         self._connections = connections
+        self._on_refused = on_refused
         self._timer: asyncio.TimerHandle | None = None
         self._greeted = False
         self._last_call = time.monotonic()
@@ -110,6 +115,7 @@ class StockProtocol(H2Protocol):
         self._timer = asyncio.get_running_loop().call_later(self._settings.handshake_seconds, self._check)
         self._connections.add(self)
         if len(self._connections) > self._settings.connections_max:
+            self._on_refused()
             self._end("too many connections")
 
     def data_received(self, data: bytes) -> None:

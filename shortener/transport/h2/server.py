@@ -50,6 +50,7 @@ class RpcServer:
         self._shared: Shared | None = None
         self._listener: asyncio.Server | None = None
         self._connections: set[Connection] = set()
+        self.refused_connections = 0
         self._ready: deque[Connection] = deque()
         self._turn_due = False
         self._sweeper: asyncio.TimerHandle | None = None
@@ -101,6 +102,7 @@ class RpcServer:
         self._connections.add(connection)
         self._empty.clear()
         if self._closed or len(self._connections) > self._settings.connections_max:
+            self.refused_connections += 1
             log.warning("refused a connection: %d are open", len(self._connections) - 1)
             return False
         return True

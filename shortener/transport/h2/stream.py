@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from grpclib import GRPCError
@@ -81,6 +80,11 @@ class Stream:
     def content_length(self) -> int:
         """What the request's content-length promised, or -1."""
         return self._head.content_length
+
+    @property
+    def reply_size(self) -> int:
+        """The bytes of a unary call's message that is ready to leave, else 0."""
+        return 0 if self._reply is None else len(self._reply)
 
     @property
     def metadata(self) -> Metadata:
@@ -227,12 +231,7 @@ class Stream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool | None:
         """End the call as its handler's end would, and keep the error to itself, as grpclib's stream does."""
         if error is not None and not isinstance(error, Exception):
             return None

@@ -1,0 +1,176 @@
+"""The access log and the slow log: who asked for what is never in them, only routes, statuses and times.
+
+Slow requests are warnings like any other. Access lines are many, so nobody who serves waits for them: they go into a
+bounded buffer that a thread of their own writes out, and are dropped and counted when it is full.
+"""
+
+import json
+import logging
+import os
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import inf
+from threading import Event, Thread
+from typing import TypeAlias
+
+log = logging.getLogger(__name__)
+
+WRITE_SECONDS = 0.1
+WAITING_MAX = 20_000
+CLOSE_SECONDS = 2.0
+"""How long the end waits for a reader of standard error that does not read."""
+SLOW_LINES_MAX = 10
+"""Warnings a second."""
+PIPE_BYTES = 4096
+"""What a pipe takes in one piece (PIPE_BUF): lines of others never land inside ours."""
+
+Write: TypeAlias = Callable[[bytes], object]
+_Facts: TypeAlias = tuple[float, str, str, int | str, float, str, int | None]
+"""When (Unix seconds), protocol, route, status, seconds, request id, bytes."""
+
+
+class RequestLog:
+    """Told of finished requests. Bound to the thread of the event loop; opened by `open_request_log`.
+
+    `least_seconds` is how long a request must have taken to be of interest: whoever tells may leave out the others.
+    """
+
+    def __init__(self, *, access: bool = False, slow_seconds: float = 0.0) -> None:
+        self.slow = 0
+        self.dropped = 0
+        self.least_seconds = 0.0 if access else slow_seconds or inf
+        self._access = access
+        self._slow_seconds = slow_seconds or inf
+        self._slow_since = -inf
+        self._slow_lines = 0
+        self.waiting: deque[_Facts] = deque()
+
+    def add(
+        self,
+        protocol: str,
+        route: str,
+        status: int | str,
+        seconds: float,
+        *,
+        request_id: str = "",
+        size: int | None = None,
+        may_be_slow: bool = True,
+    ) -> None:
+        """Take note of one request of "grpc", "rest" or "redirect".
+
+        `route` is a method's path or an HTTP method and a route's pattern, never a path that somebody asked for;
+        `request_id` is what the answer names, if it does; `size` the bytes of its body or message, where known.
+        Something that lasts by its nature is not slow.
+        """
+        if seconds >= self._slow_seconds and may_be_slow:
+            self.slow += 1
+            self._warn(protocol, route, status, seconds, request_id)
+        if not self._access:
+            return
+        if len(self.waiting) >= WAITING_MAX:
+            self.dropped += 1
+            return
+        self.waiting.append((time.time(), protocol, route, status, seconds, request_id, size))
+
+    def _warn(self, protocol: str, route: str, status: int | str, seconds: float, request_id: str) -> None:
+        now = time.monotonic()
+        if now - self._slow_since >= 1.0:
+            self._slow_since, self._slow_lines = now, 0
+        self._slow_lines += 1
+        if self._slow_lines > SLOW_LINES_MAX:
+            return  # when everything is slow, `slow` tells how much; lines would make it slower
+        facts = {"protocol": protocol, "route": route, "status": status, "ms": round(seconds * 1000, 3)}
+        log.warning("slow request", extra=facts | ({"request_id": request_id} if request_id else {}))
+
+
+OFF = RequestLog()
+
+
+@contextmanager
+def open_request_log(
+    *, access: bool, slow_seconds: float, line_format: str, write: Write | None = None
+) -> Iterator[RequestLog]:
+    """Keep a log until the block ends; 0 `slow_seconds` is never.
+
+    Access lines go to `write`, by default standard error, from a thread that ends with the block.
+    """
+    requests = RequestLog(access=access, slow_seconds=slow_seconds)
+    if not access:
+        yield requests
+        return
+    done = Event()
+    lines = _Lines(requests, _json_line if line_format == "json" else _text_line, write or _to_stderr)
+    thread = Thread(target=lines.run, args=(done,), name="access-log", daemon=True)  # stuck in a write it ends with us
+    thread.start()
+    try:
+        yield requests
+    finally:
+        done.set()
+        thread.join(CLOSE_SECONDS)
+
+
+class _Lines:
+    """Writes the lines that wait, ten times a second."""
+
+    def __init__(self, requests: RequestLog, render: Callable[[_Facts], str], write: Write) -> None:
+        self._requests = requests
+        self._render = render
+        self._write = write
+
+    def run(self, done: Event) -> None:
+        """Write until `done`, and then what is left."""
+        while not done.wait(WRITE_SECONDS):
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        waiting = self._requests.waiting
+        piece, lines = b"", 0
+        while waiting:
+            line = self._render(waiting.popleft()).encode() + b"\n"
+            if len(piece) + len(line) > PIPE_BYTES:
+                self._flush(piece, lines)
+                piece, lines = b"", 0
+            piece += line
+            lines += 1
+        if piece:
+            self._flush(piece, lines)
+
+    def _flush(self, piece: bytes, lines: int) -> None:
+        try:
+            self._write(piece)
+        except OSError:  # standard error is closed or its disk full: there is nowhere to say so but the counter
+            self._requests.dropped += lines
+
+
+def _to_stderr(data: bytes) -> None:
+    descriptor = sys.stderr.fileno()
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _facts(facts: _Facts) -> dict[str, object]:
+    _, protocol, route, status, seconds, request_id, size = facts
+    known: dict[str, object] = {"protocol": protocol, "route": route, "status": status, "ms": round(seconds * 1000, 3)}
+    named = {"request_id": request_id or secrets.token_hex(16)}
+    return known | named | ({} if size is None else {"bytes": size})
+
+
+def _when(facts: _Facts) -> str:
+    return datetime.fromtimestamp(facts[0], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json_line(facts: _Facts) -> str:
+    start = {"time": _when(facts), "level": "info", "logger": "shortener.access", "event": "request"}
+    return json.dumps(start | _facts(facts), separators=(",", ":"))
+
+
+def _text_line(facts: _Facts) -> str:
+    return f"{_when(facts)} info    shortener.access: request" + "".join(
+        f" {key}={value!r}" for key, value in _facts(facts).items()
+    )
