@@ -4,18 +4,16 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration, 130 in
 standard error.
 """
 
-import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from shortener import __version__, commands
-from shortener.options import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config
+from shortener import __version__, commands, upkeep
+from shortener.options import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config, progress
 
 _SECRETS = ("secret", "service_token")
 
@@ -101,7 +99,7 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
     from shortener.serving import StartError, run_migrations  # noqa: PLC0415 - only this command needs it
 
     try:
-        with _progress("migrating") as report:
+        with progress("migrating") as report:
             applied = run_migrations(settings, report)
     except StartError as error:
         fail(str(error), MISUSED if error.is_configuration else FAILED)
@@ -109,20 +107,6 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"applied": applied}))
     else:
         typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function to call with (done, total); it draws a bar when standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where there is somebody to look
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @main.command("check-config")
@@ -148,6 +132,7 @@ def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
 
 
 commands.register(main)
+upkeep.register(main)
 
 
 @main.command()

@@ -1,5 +1,8 @@
-"""What the commands share: their common options, the configuration they read, and how they fail."""
+"""What the commands share: their common options, the configuration they read, progress, and how they fail."""
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn, Optional, TypeAlias
 
@@ -38,3 +41,17 @@ def load_config(path: Path | None) -> Config:
         return config.load(path)
     except config.ConfigError as error:
         fail(str(error), MISUSED)
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function to call with (done, total); it draws a bar when standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where there is somebody to look
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

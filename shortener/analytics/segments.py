@@ -3,13 +3,13 @@
 import logging
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shortener.analytics.frames import PAYLOAD_MAX, unframe
 from shortener.analytics.model import Position
 
 _log = logging.getLogger(__name__)
-_NAME = re.compile(r"clicks-([0-9]{12})\.journal")
+SEGMENT_NAME: Final = re.compile(r"clicks-([0-9]{12})\.journal")
 _FRAME_MAX = PAYLOAD_MAX + 64
 
 
@@ -38,7 +38,7 @@ class Segments:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, oldest first."""
-        found = (_NAME.fullmatch(path.name) for path in self._directory.iterdir())
+        found = (SEGMENT_NAME.fullmatch(path.name) for path in self._directory.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
     def size(self, number: int) -> int:

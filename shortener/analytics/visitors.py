@@ -123,19 +123,24 @@ def _until(rotation: Rotation, day: int) -> int:
 def _read(path: Path) -> tuple[str, bytes, int] | None:
     """Return rotation, key and day (0: none) from a key file; None when there is none."""
     try:
-        words = path.read_bytes().split()
+        kept = parse_key(path, path.read_bytes())
     except FileNotFoundError:
         return None
+    path.chmod(0o600)
+    return kept
+
+
+def parse_key(path: Path, text: bytes) -> tuple[str, bytes, int]:
+    """Return rotation, key and day (0: none) from the text of the key file at `path`. Raises `DataFileError`."""
     try:
-        rotation, day, key = (word.decode("ascii") for word in words)
-        kept = rotation, bytes.fromhex(key), int(day)
+        rotation, day, digits = (word.decode("ascii") for word in text.split())
+        kept = rotation, bytes.fromhex(digits), int(day)
     except ValueError:
         raise DataFileError(
             f"cannot use visitor key {path}: it is damaged; restore it, or remove it to begin anew"
         ) from None
     if len(kept[1]) != _KEY_SIZE:
         raise DataFileError(f"cannot use visitor key {path}: it must hold {_KEY_SIZE} bytes")
-    path.chmod(0o600)
     return kept
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from shortener.storage.faults import InUseError, StorageError, reason
 
+RESTORING = "restoring"
+"""A file that is there while a backup is put back: until it is gone, old and new data are mixed."""
 _LOCK = "lock"
 _PID_LENGTH_MAX = 20
 
@@ -21,7 +23,7 @@ def make_data_dir(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
         path.chmod(0o700)  # whatever the umask took away
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         if not path.is_dir():
             raise StorageError(f"cannot use data directory {path}: it is not a directory") from None
@@ -44,16 +46,17 @@ def make_private_file(path: Path) -> None:
         raise StorageError(f"cannot create {path}: {reason(error)}") from error
     try:
         os.fchmod(descriptor, 0o600)  # whatever the umask took away
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def lock_data_dir(path: Path) -> Iterator[None]:
+def lock_data_dir(path: Path, *, is_restoring: bool = False) -> Iterator[None]:
     """Own the data directory, which is made if missing, until the block ends or the process dies.
 
-    Raises `StorageError`, naming the other process when there is one. The lock is a file's, not a process's: a second
+    Raises `StorageError`, naming the other process when there is one, and for a directory where a restore was cut
+    short, unless `is_restoring`. The lock is a file's, not a process's: a second
     owner in the same process is refused as well, and a forked child would keep it (start helpers with spawn).
     """
     make_data_dir(path)
@@ -64,6 +67,8 @@ def lock_data_dir(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot open {file}: {reason(error)}") from error
     try:
         _take(path, descriptor)
+        if not is_restoring and (path / RESTORING).exists():
+            raise StorageError(f"data directory {path} holds half a backup: run `shortener restore --force` again")
         yield
         os.ftruncate(descriptor, 0)  # Only while it is ours: closing frees it.
     finally:
@@ -84,8 +89,8 @@ def _take(path: Path, descriptor: int) -> None:
         raise StorageError(f"cannot lock data directory {path}: {reason(error)}") from error
 
 
-def _sync_directory(path: Path) -> None:
-    """Make names in a directory durable."""
+def sync_directory(path: Path) -> None:
+    """Make names in a directory durable. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

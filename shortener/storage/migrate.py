@@ -75,7 +75,7 @@ def pending(path: Path, migrations: Sequence[Migration], *, busy_timeout_seconds
     if not path.exists():
         return list(migrations)
     with _opened(path, (*_PRAGMAS, "PRAGMA query_only = ON"), busy_timeout_seconds) as raw:
-        return list(migrations[_check_applied(path, raw, migrations) :])
+        return list(migrations[check_applied(path, raw, migrations) :])
 
 
 def migrate(
@@ -93,7 +93,7 @@ def migrate(
     """
     make_private_file(path)
     with _opened(path, _PRAGMAS, busy_timeout_seconds) as raw:
-        missing = list(migrations[_check_applied(path, raw, migrations) :])
+        missing = list(migrations[check_applied(path, raw, migrations) :])
         use_wal(path, raw)
         for migration in missing:
             _apply(raw, migration, clock())
@@ -126,8 +126,11 @@ def _load(file: Path) -> Migration:
     return Migration(int(matched[1]), matched[2], script, hashlib.sha256(content).hexdigest())
 
 
-def _check_applied(path: Path, raw: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
-    """Return how many migrations are applied, after making sure that they are the first ones of ours."""
+def check_applied(path: Path, raw: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
+    """Return how many migrations are applied, after making sure that they are the first ones of ours.
+
+    Raises `SchemaError` otherwise.
+    """
     tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if "schema_migrations" not in tables:
         if tables:

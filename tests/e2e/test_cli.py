@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -243,6 +244,62 @@ def test_errors_are_one_line_and_a_status(
     assert shown.err.count("\n") == 1
 
 
+def test_backup_verify_restore_beside_a_running_server(server: process.Running, tmp_path: Path) -> None:
+    data_dir = str(server.log.parent / "data")
+    port = server.url.rpartition(":")[2]
+    done(program.shortener("shorten", "https://example.com/", "--alias", "kept", cwd=tmp_path, GRPC_URL_PORT=port))
+    line = done(program.shortener("backup", "monday", cwd=tmp_path, STORAGE_DATA_DIR=data_dir))
+    assert re.fullmatch(r"[3-9] files, [0-9.]+ MB -> monday\n", line)
+    for arguments, settings in [((), {"STORAGE_DATA_DIR": data_dir}), (("monday",), {})]:
+        answer = program.shortener("verify", *arguments, cwd=tmp_path, **settings)
+        assert done(answer).startswith("all is well: "), answer
+    refused = failed(program.shortener("restore", "monday", "--force", cwd=tmp_path, STORAGE_DATA_DIR=data_dir), 1)
+    assert refused == f"data directory {data_dir} is in use by process {server.process.pid}"
+    restored = json.loads(done(program.shortener("restore", "monday", "--json", cwd=tmp_path, STORAGE_DATA_DIR="new")))
+    assert (restored["data_dir"], restored["files"]) == ("new", int(line.split()[0]))
+    listed = done(program.shortener("stats", "kept", cwd=tmp_path, STORAGE_DATA_DIR="new", GRPC_URL_PORT="0"))
+    assert listed.startswith("clicks           0")
+
+
+def test_verify_tells_each_finding_in_a_line(tmp_path: Path, run_here: Callable[..., tuple[int, str, str]]) -> None:
+    assert run_here("migrate")[0] == 0
+    assert run_here("verify") == (0, "all is well: 0 links, 0 accounts, 0 clicks, 0 more in the journal\n", "")
+    (tmp_path / "data").chmod(0o750)
+    finding = "data can be used by others: its mode is 0750, not 0700"
+    assert run_here("verify") == (1, f"{finding}\n", "")
+    status, out, _ = run_here("verify", "--json")
+    assert (status, json.loads(out)["findings"]) == (1, [finding])
+    assert run_here("verify", "none") == (1, "", "shortener: none holds no database\n")
+    assert run_here("backup", "data/b")[2].startswith("shortener: data/b lies in the data directory data")
+    assert run_here("restore", "data")[2] == "shortener: data is not a backup: it holds no manifest.json\n"
+
+
+@pytest.fixture
+def run_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process; gives its status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert isinstance(caught.value.code, int)
+        return (caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [("backup", "b"), ("restore", "b"), ("verify",)])
+def test_long_work_draws_a_bar_on_a_terminal(program_home: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    shutil.copytree(program_home, tmp_path, dirs_exist_ok=True)
+    if arguments[0] == "restore":
+        done(program.shortener("backup", "b", cwd=tmp_path))
+        shutil.rmtree(tmp_path / "data")
+    status, shown = program.on_a_terminal(*arguments, cwd=tmp_path)
+    assert (status, "100%" in shown) == (0, True), shown
+
+
 @pytest.fixture(scope="module")
 def program_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a database and no server on its ports."""
@@ -263,7 +320,10 @@ def test_reading_commands_make_no_data_directory(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-COMMANDS = ["", "serve", "migrate", "check-config", "version", "shorten", "list", "stats", "qr", "user", "user create"]
+COMMANDS = [
+    "", "serve", "migrate", "check-config", "version", "shorten", "list", "stats", "qr", "user", "user create",
+    "backup", "restore", "verify",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
