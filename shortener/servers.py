@@ -179,6 +179,7 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             sock=servers.sockets.by_name["redirect"],
             resolve=app.links.resolve,
             peek=app.cache.peek,
+            look_up=app.cache.look_up,
             clicks=_JournalClicks(app),
             settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
             clock=app.clock,

@@ -103,6 +103,15 @@ class CachedLinkStore:
         link = self.peek(short_code)
         if link is not None:
             return link
+        found = self.look_up(short_code)
+        # Shielded: a waiter that is cancelled must not take the others' result with it.
+        return None if found is None else await asyncio.shield(found)
+
+    def look_up(self, short_code: str) -> "asyncio.Future[Link | None] | None":
+        """Return what will be the link of a code that `peek` does not know, or None if it is known to be unknown.
+
+        All who ask meanwhile have the same future: it must not be cancelled.
+        """
         try:
             if self._timer() < self._unknown["url:" + short_code]:
                 self.stats.unknown_hits += 1
@@ -110,8 +119,7 @@ class CachedLinkStore:
         except KeyError:
             pass
         self.stats.misses += 1
-        # Shielded: a waiter that is cancelled must not take the others' result with it.
-        return await asyncio.shield(self._fill(short_code).result)
+        return self._fill(short_code).result
 
     async def find_many(self, short_codes: Sequence[str]) -> dict[str, Link]:
         """See `LinkStore.find_many`. Goes past the cache: it is asked about codes that nobody has followed."""

@@ -17,7 +17,7 @@ from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
 from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting
-from shortener.redirect.head import CODE_SIZE_MAX
+from shortener.redirect.head import can_be_short_code
 from shortener.redirect.icon import favicon
 from shortener.redirect.ports import Resolve, Settled
 from shortener.redirect.settings import Traffic
@@ -25,9 +25,6 @@ from shortener.requestlog import RequestLog
 from shortener.transport.statuses import http_status
 
 log = logging.getLogger(__name__)
-
-CODE_SIZE_MIN = 3
-_CODE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 _FIXED: dict[str, tuple[str, bytes, int]] = {
     "/": (pages.HTML_TYPE, pages.HOME, 300),
@@ -100,7 +97,7 @@ class RedirectHandler:
         if fixed is not None:
             return _fixed(*fixed)
         short_code = path[1:]
-        if not CODE_SIZE_MIN <= len(short_code) <= CODE_SIZE_MAX or not _CODE_CHARACTERS.issuperset(short_code):
+        if not can_be_short_code(short_code):
             return self._error(request, 404)
         return await self._redirect(request, short_code)
 

@@ -10,6 +10,7 @@ LINE_MAX = 4096
 """Bytes of one header line."""
 FIELDS_MAX = 60
 """Header lines of one request."""
+CODE_SIZE_MIN = 3
 CODE_SIZE_MAX = 50
 
 _GET = b"GET /"
@@ -19,6 +20,7 @@ _VERSION = b" HTTP/1.1"
 _VISIBLE = bytes(range(0x21, 0x7F))
 _LINE_BYTES = b"\r\n " + _VISIBLE
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_CODE_CHARACTERS = frozenset(_LETTERS.decode() + "-_")
 _NAME_BYTES = _LETTERS + b"-"  # others are allowed, but some servers take "_" for "-"
 _HOST_BYTES = _LETTERS + b"-._:[]"
 _QUERY_BYTES = _LETTERS + b"-._~%&=+!*,;:@/$'()?"
@@ -68,6 +70,11 @@ def short_code_in(line: bytes) -> str:
         if len(target) > CODE_SIZE_MAX or len(query) > LINE_MAX or query.translate(None, _QUERY_BYTES):
             return ""
     return target.decode("latin-1")
+
+
+def can_be_short_code(text: str) -> bool:
+    """Tell whether `text` has the length and the characters of a short code."""
+    return CODE_SIZE_MIN <= len(text) <= CODE_SIZE_MAX and _CODE_CHARACTERS.issuperset(text)
 
 
 def is_plain_line(line: bytes) -> bool:

@@ -1,56 +1,37 @@
 """The fast lane: the plain GET of a cached live link is parsed, counted and answered in one step.
 
-Everything else goes to aiohttp on the same connection, its bytes untouched. The lane takes the connection back when
-aiohttp has answered all it was given, and it is known where the next request begins.
+That of a link which is not in memory waits here until it has been read. Everything else goes to aiohttp on the same
+connection, its bytes untouched. The lane takes the connection back when aiohttp has answered all it was given, and it
+is known where the next request begins.
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import cast
 
-from shortener.clock import Clock
-from shortener.redirect.addresses import ClientAddresses
+from shortener.links.model import Link
 from shortener.redirect.answer import can_be_sent
-from shortener.redirect.batch import AnswerBatch
-from shortener.redirect.counting import Counting
-from shortener.redirect.fallback import FallbackConnection, FallbackServer
+from shortener.redirect.fallback import FallbackConnection
 from shortener.redirect.head import (
     BLANK_LINE,
     Fields,
+    can_be_short_code,
     is_plain_line,
     may_become_plain,
     read_fields,
     short_code_in,
 )
-from shortener.redirect.memo import Memo
-from shortener.redirect.ports import Peek
-from shortener.redirect.settings import RedirectSettings, Traffic
+from shortener.redirect.shared import LaneShared, Parked
 
 REMEMBERED_SIZE_MAX = 2048
 """Longer heads are read anew each time, so that the memo stays small."""
+
+PATIENCE_SECONDS = 0.25
+"""A link that takes longer to read is waited for by aiohttp, which has a limit for it."""
 
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nServer: shortener\r\n"
     b"Connection: close\r\n\r\n"
 )
-
-
-@dataclass(slots=True)
-class LaneShared:
-    """What all connections of one server share. `tick` is the loop's time, renewed by the server now and then."""
-
-    settings: RedirectSettings
-    peek: Peek
-    clock: Clock
-    addresses: ClientAddresses
-    counting: Counting
-    batch: AnswerBatch
-    fallback: FallbackServer
-    traffic: Traffic
-    tick: float
-    heads: Memo[bytes, Fields]
-    connections: "set[Lane]" = field(default_factory=set)
-    empty: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Lane(asyncio.Protocol):
@@ -60,6 +41,7 @@ class Lane(asyncio.Protocol):
         "_away",
         "_fallback",
         "_handed",
+        "_parked",
         "_partial",
         "_peer",
         "_shared",
@@ -78,6 +60,7 @@ class Lane(asyncio.Protocol):
         self._trusted = False
         self._away = False  # the next bytes are not the start of a request that the lane may answer
         self._partial = b""  # the start of a head, waiting for its end
+        self._parked: Parked | None = None
         self._fallback: FallbackConnection | None = None
         self._handed = 0  # requests given to aiohttp
         self._sticky = False  # aiohttp keeps the connection: nobody else knows where its next request begins
@@ -114,8 +97,10 @@ class Lane(asyncio.Protocol):
 
     def _answer(self, short_code: str, fields: Fields) -> bool:
         """Redirect if the code names a live link that is at hand; False otherwise."""
+        return self._redirect(self._shared.peek(short_code) if short_code else None, short_code, fields)
+
+    def _redirect(self, link: Link | None, short_code: str, fields: Fields) -> bool:
         shared = self._shared
-        link = shared.peek(short_code) if short_code else None
         if link is None or link.short_code != short_code or not link.is_live(shared.clock()):
             return False
         destination = link.destination
@@ -139,8 +124,40 @@ class Lane(asyncio.Protocol):
             return
         if len(block) <= REMEMBERED_SIZE_MAX:
             self._shared.heads.put(block, fields)
-        if not self._answer(short_code_in(line), fields):
+        short_code = short_code_in(line)
+        if not self._answer(short_code, fields) and not self._look_up(short_code, data, fields):
             self._hand_over(data, sticky=False)
+
+    def _look_up(self, short_code: str, data: bytes, fields: Fields) -> bool:
+        """Let the request wait for its link; False if that cannot be had from here."""
+        look_up = self._shared.look_up
+        if look_up is None or not can_be_short_code(short_code):
+            return False
+        found = look_up(short_code)
+        if found is None:
+            return False
+        self._away = True
+        self._waiting_for_head = False
+        self._since = self._shared.tick
+        self._parked = Parked(found, data, short_code, fields)
+        found.add_done_callback(self._looked_up)
+        return True
+
+    def _looked_up(self, found: "asyncio.Future[Link | None]") -> None:
+        parked = self._parked
+        if parked is None or parked.found is not found:
+            return  # aiohttp has the request, or the client has gone
+        self._parked = None
+        self._away = False
+        link = None if found.cancelled() or found.exception() else found.result()
+        if not self._redirect(link, parked.short_code, parked.fields):
+            self._hand_over(parked.data, sticky=False)
+
+    def _unpark(self, more: bytes = b"") -> None:
+        """Let aiohttp wait for the link, if one is waited for here."""
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            self._hand_over(parked.data + more, sticky=bool(more))
 
     def _wait_or_hand_over(self, start: bytes) -> None:
         if len(start) > self._shared.settings.head_size_max or not may_become_plain(start):
@@ -161,6 +178,8 @@ class Lane(asyncio.Protocol):
             if not self._away:
                 self._waiting_for_head = False
                 self._since = self._shared.tick
+        elif self._parked is not None:
+            self._unpark(data)
         elif self._fallback is not None:
             self._hand_over(data, sticky=True)
 
@@ -196,6 +215,7 @@ class Lane(asyncio.Protocol):
     def eof_received(self) -> None:
         """Answer what was asked, then let the connection close."""
         self._shared.batch.flush()
+        self._unpark()
         if self._fallback is not None:
             self._fallback.eof_received()
 
@@ -221,6 +241,7 @@ class Lane(asyncio.Protocol):
         """Forget the connection."""
         shared = self._shared
         self._away = self._sticky = True
+        self._parked = None
         shared.connections.discard(self)
         if not shared.connections:
             shared.empty.set()
@@ -232,11 +253,15 @@ class Lane(asyncio.Protocol):
         """Whether no request is being answered or has begun to arrive."""
         fallback = self._fallback
         busy = fallback is not None and fallback.begun != fallback.answered
-        return not (busy or self._waiting_for_head or self._write_paused)
+        return not (busy or self._waiting_for_head or self._write_paused or self._parked)
 
     def close_if_overdue(self) -> None:
         """Close the connection if the client has kept it waiting for too long."""
         shared = self._shared
+        if self._parked is not None:
+            if shared.tick - self._since > PATIENCE_SECONDS:
+                self._unpark()
+            return
         fallback = self._fallback
         if self._write_paused:
             limit = shared.settings.head_timeout_seconds

@@ -1,5 +1,6 @@
 """What the redirect server needs from the outside."""
 
+import asyncio
 from typing import Protocol
 
 from shortener.links.model import Link
@@ -21,6 +22,17 @@ class Peek(Protocol):
 
     def __call__(self, short_code: str) -> Link | None:
         """Return the link if it is at hand, live or not; None says nothing about whether it exists. Never waits."""
+
+
+class LookUp(Protocol):
+    """Begins to look a short code up that is not at hand."""
+
+    def __call__(self, short_code: str) -> "asyncio.Future[Link | None] | None":
+        """Return what will be the link, or None for a code that was never in use; its failure says nothing.
+
+        None instead of a future: not now, or it is known already that there is none. Never waits. Others have
+        the same future: it must not be cancelled.
+        """
 
 
 class Clicks(Protocol):

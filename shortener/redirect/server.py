@@ -14,10 +14,11 @@ from shortener.redirect.batch import AnswerBatch, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.handler import RedirectHandler
-from shortener.redirect.lane import Lane, LaneShared
+from shortener.redirect.lane import Lane
 from shortener.redirect.memo import Memo
-from shortener.redirect.ports import Clicks, Peek, Resolve, Settled
+from shortener.redirect.ports import Clicks, LookUp, Peek, Resolve, Settled
 from shortener.redirect.settings import RedirectSettings, Traffic
+from shortener.redirect.shared import LaneShared
 from shortener.requestlog import OFF, RequestLog
 
 BACKLOG = 1024
@@ -144,12 +145,14 @@ async def open_redirect_server(
     clock: Clock,
     new_id: NewId,
     settings: RedirectSettings,
+    look_up: LookUp | None = None,
     settled: Settled | None = None,
     observe: Observe = _observe_nothing,
     requests: RequestLog = OFF,
 ) -> AsyncIterator[RedirectServer]:
     """Serve redirects until the block ends. Call `drain` before that to let clients finish.
 
+    With `look_up` the lane waits for links that `peek` does not have; without, aiohttp does.
     With `settled` each redirect waits for it after its click was flushed; since the lane does not wait, aiohttp then
     answers everything. `observe` and `requests` hear of each answer.
 
@@ -177,6 +180,7 @@ async def open_redirect_server(
     shared = LaneShared(
         settings=settings,
         peek=peek if settled is None else _peek_at_nothing,
+        look_up=look_up if settled is None else None,
         clock=clock,
         addresses=addresses,
         counting=counting,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shortener import errors
 from shortener.links.model import Link
-from shortener.redirect.ports import Settled
+from shortener.redirect.ports import LookUp, Settled
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
 from tests.fakes import FakeClock
@@ -52,6 +52,7 @@ class MemoryLinks:
         self.failure: BaseException | None = None
         self.resolved: list[str] = []
         self.gate: asyncio.Event | None = None
+        self.looked_up: list[tuple[str, asyncio.Future[Link | None]]] = []
         self._clock = clock
 
     def keep(self, *links: Link, cached: bool = False) -> None:
@@ -62,6 +63,12 @@ class MemoryLinks:
 
     def peek(self, short_code: str) -> Link | None:
         return self.cached.get(short_code)
+
+    def look_up(self, short_code: str) -> asyncio.Future[Link | None]:
+        """Return a future that the test settles: it is the last of `looked_up`."""
+        future: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
+        self.looked_up.append((short_code, future))
+        return future
 
     async def resolve(self, short_code: str) -> Link:
         self.resolved.append(short_code)
@@ -117,7 +124,9 @@ class World:
         self.server: RedirectServer
 
     @asynccontextmanager
-    async def open(self, *, settled: Settled | None = None, **changes: object) -> AsyncIterator["World"]:
+    async def open(
+        self, *, settled: Settled | None = None, look_up: LookUp | None = None, **changes: object
+    ) -> AsyncIterator["World"]:
         settings = replace(SETTINGS, **changes)  # type: ignore[arg-type] # tests name real fields
         async with open_redirect_server(
             host="127.0.0.1",
@@ -128,6 +137,7 @@ class World:
             clock=self.clock,
             new_id=lambda: "request-1",
             settings=settings,
+            look_up=look_up,
             settled=settled,
         ) as self.server:
             yield self

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shortener.redirect.fallback import FallbackConnection
-from shortener.redirect.lane import Lane, LaneShared
+from shortener.redirect.lane import Lane
+from shortener.redirect.shared import LaneShared
 from tests.redirect.corpus import ODD, PARTIAL, PLAIN
 from tests.redirect.fakes import NOW, World, a_link, get
 
