@@ -1,0 +1,144 @@
+"""A redirect whose 302 has reached the client is counted exactly once: killed at the next instant, and in recovery."""
+
+import contextlib
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.contract.clients import stubs_of
+from tests.e2e import process
+from tests.torture.agreement import assert_all_agrees, copied
+from tests.torture.clickers import Clicker, follow
+
+CLIENTS = 8
+VISIBLE_SECONDS = 1.0
+"""The contract: so long after an answer, or after the ready line that follows a crash, every read sees the click."""
+PROMISE = "a redirect whose 302 reached the client is counted exactly once"
+SLOW = {"CLICKS_BATCH_MAX": 1}
+"""The journal is moved more slowly than it grows, so that recovery has much to do, and takes seconds."""
+RECOVERY_SECONDS_MAX = 4.0
+
+
+def counts(pb: SimpleNamespace, server: process.Running, clickers: list[Clicker]) -> list[int]:
+    """Return the clicks of each link by its statistics; its counter, read before, is never ahead of them."""
+    found = []
+    with stubs_of(pb, server) as stubs:
+        for clicker in clickers:
+            url = stubs.urls.GetURL(pb.url_pb2.GetURLRequest(short_code=clicker.code), timeout=30).url
+            stats = stubs.analytics.GetStats(pb.analytics_pb2.GetStatsRequest(short_code=clicker.code), timeout=30)
+            assert url.clicks <= stats.total_clicks, clicker.code
+            found.append(stats.total_clicks)
+    return found
+
+
+def assert_counted(pb: SimpleNamespace, server: process.Running, clickers: list[Clicker]) -> None:
+    """See that acknowledged <= counted <= sent for each link, within a second; from then on the count is known."""
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while True:
+        late = time.monotonic() > deadline
+        found = counts(pb, server, clickers)
+        if late or all(clicker.answered <= counted for clicker, counted in zip(clickers, found, strict=True)):
+            break
+        time.sleep(0.02)
+    for clicker, counted in zip(clickers, found, strict=True):
+        assert clicker.answered <= counted <= clicker.sent, (clicker.code, clicker.answered, counted, clicker.sent)
+        assert clicker.unsure <= 1
+        clicker.sent = clicker.answered = counted
+
+
+def assert_stored(data_dir: Path, clickers: list[Clicker]) -> None:
+    """See that the stopped server's database has these clicks and no others, everywhere."""
+    assert_all_agrees(data_dir)
+    with copied(data_dir) as database:
+        stored = dict(database.execute("SELECT short_code, clicks FROM links"))
+    assert stored == {clicker.code: clicker.answered for clicker in clickers}
+
+
+def make_links(pb: SimpleNamespace, server: process.Running) -> list[Clicker]:
+    with stubs_of(pb, server) as stubs:
+        request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id="clicks")
+        return [Clicker(stubs.urls.CreateURL(request, timeout=30).short_code) for _ in range(CLIENTS)]
+
+
+@pytest.mark.timeout(7200)
+def test_a_redirect_is_counted_once_whenever_the_server_is_killed(
+    tmp_path: Path, pb: SimpleNamespace, size: Callable[[int, int], int], figure: Callable[[str, str], None]
+) -> None:
+    dice, data_dir = random.Random(), tmp_path / "data"
+    kills = size(1, 100)
+    server = process.start(data_dir)
+    clickers = make_links(pb, server)
+    for _ in range(kills):
+        follow(clickers, server, dice.uniform(0.05, 0.3), kill=False)
+        assert [clicker.unsure for clicker in clickers] == [0] * CLIENTS
+        assert_counted(pb, server, clickers)  # so that acknowledged, counted and sent are the same number
+        follow(clickers, server, dice.uniform(0.01, 0.5), kill=True)
+        server.log.unlink()
+        server = process.start(data_dir)
+        assert_counted(pb, server, clickers)
+    assert server.stop() == 0
+    assert_stored(data_dir, clickers)
+    total = sum(clicker.answered for clicker in clickers)
+    figure(PROMISE, f"{kills} kills, {total:,} redirects: acknowledged <= counted <= sent in all, equal when idle")
+
+
+def position(data_dir: Path) -> tuple[int, int]:
+    with copied(data_dir) as database:
+        found: tuple[int, int] = database.execute("SELECT segment, offset FROM journal_position").fetchone() or (0, 0)
+        return found
+
+
+def killed_in_recovery(data_dir: Path, seconds: float) -> bool:
+    """Start a server, kill it after so long, and return whether it has moved some of the journal and not all."""
+    before = position(data_dir)
+    with (data_dir.parent / "recovery.log").open("wb") as log:
+        server = subprocess.Popen(
+            (sys.executable, "-m", "shortener", "serve"),
+            env=process.environment(data_dir, **SLOW),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(seconds)
+    assert server.poll() is None, (data_dir.parent / "recovery.log").read_text()
+    server.kill()
+    server.wait()
+    after = position(data_dir)
+    segment, offset = after
+    left = sum(path.stat().st_size for path in (data_dir / "journal").iterdir() if _number(path) >= segment) - offset
+    return after > before and left > 0
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+@pytest.mark.timeout(7200)
+def test_a_redirect_is_counted_once_when_recovery_is_killed_too(
+    tmp_path: Path, pb: SimpleNamespace, size: Callable[[int, int], int], figure: Callable[[str, str], None]
+) -> None:
+    dice, data_dir = random.Random(), tmp_path / "data"
+    wanted, busy = size(1, 10), (0.5, 1.5)
+    caught = tries = 0
+    server = process.start(data_dir, **SLOW)
+    clickers = make_links(pb, server)
+    while caught < wanted:
+        follow(clickers, server, dice.uniform(*busy), kill=True)
+        for _ in range(size(1, 2)):  # the second one meets what the first has left
+            tries += 1
+            caught += killed_in_recovery(data_dir, dice.uniform(0.7, RECOVERY_SECONDS_MAX))
+        server = process.start(data_dir)
+        assert_counted(pb, server, clickers)
+        assert server.stop() == 0
+        server = process.start(data_dir, **SLOW)
+        assert tries < 10 * wanted
+    assert server.stop() == 0
+    assert_stored(data_dir, clickers)
+    total = sum(clicker.answered for clicker in clickers)
+    figure(PROMISE, f"{caught} kills in recovery of {tries} tried, {total:,} redirects: as above")
