@@ -4,10 +4,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.e2e import process
 
 FIGURES = Path(os.environ.get("TORTURE_FIGURES", "torture-figures.jsonl"))
 
@@ -34,3 +36,18 @@ def figure(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -
             file.write(line + "\n")
 
     return tell
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., process.Running]]:
+    """`process.start` for tests that kill; what still runs when one fails is killed then."""
+    started: list[process.Running] = []
+
+    def begin(data_dir: Path, **settings: object) -> process.Running:
+        started.append(process.start(data_dir, **settings))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        if server.process.poll() is None:
+            server.kill()

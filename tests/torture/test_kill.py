@@ -60,19 +60,23 @@ def assert_stored(database: sqlite3.Connection, writers: list[Writer]) -> None:
 
 @pytest.mark.timeout(7200)
 def test_what_was_acknowledged_survives_kill_9(
-    tmp_path: Path, pb: SimpleNamespace, size: Callable[[int, int], int], figure: Callable[[str, str], None]
+    tmp_path: Path,
+    pb: SimpleNamespace,
+    start: Callable[..., process.Running],
+    size: Callable[[int, int], int],
+    figure: Callable[[str, str], None],
 ) -> None:
     dice = random.Random()
     data_dir = tmp_path / "data"
     writers = [Writer(f"w{number}", pb, dice.randrange(1 << 30)) for number in range(WRITERS)]
     rounds, read = size(1, 200), 0
-    server = process.start(data_dir)
+    server = start(data_dir)
     for _ in range(rounds):
         round_of(server, writers, dice.uniform(0.01, SECONDS_MAX))
         with copied(data_dir) as database:
             assert disagreements(database) == []
             assert_stored(database, writers)
-        server = process.start(data_dir)
+        server = start(data_dir)
         with stubs_of(pb, server) as stubs:
             read += sum(writer.settle(stubs) for writer in writers)
             for writer in writers:
