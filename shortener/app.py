@@ -31,10 +31,12 @@ from shortener.config import ConfigError
 from shortener.ids import NewId, random_id
 from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
+from shortener.links.blocklist import ListError
 from shortener.links.cache import CachedLinkStore
 from shortener.links.codes import random_codes
 from shortener.links.qr import QrCodes
 from shortener.links.rpc import UrlRpc
+from shortener.links.screen import Screen, followed, load_screen
 from shortener.links.store import SqliteLinkStore
 from shortener.sections import Config
 from shortener.storage.data_dir import lock_data_dir
@@ -74,6 +76,8 @@ class App:
     collector: ClickCollector
     passwords: Argon2idPasswords
     qr_codes: QrCodes
+    screen: Screen | None
+    """What is kept from visitors by the operator's lists; None without any."""
 
 
 @asynccontextmanager
@@ -110,6 +114,9 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     )
     stack.push_async_callback(cache.close)
     qr_codes = QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max)
+    screen = await in_thread("lists", lambda: screen_of(config))
+    if screen is not None:
+        await stack.enter_async_context(followed(screen, every_seconds=config.links.lists_check_seconds))
     links = LinkService(
         store=cache,
         transactions=database.transaction,
@@ -117,6 +124,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         new_code=random_codes(config.links.code_length),
         render_qr=qr_codes,
         own=own,
+        blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
     )
     passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
     stack.push_async_callback(passwords.close)
@@ -148,6 +156,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         collector=statistics.collector,
         passwords=passwords,
         qr_codes=qr_codes,
+        screen=screen,
     )
 
 
@@ -238,6 +247,20 @@ def addresses_of(config: Config, redirect_port: int | None) -> OwnAddresses:
         return own_addresses(config.redirect.base_url or f"http://localhost:{port}", port)
     except errors.Invalid as error:
         raise ConfigError(f"[redirect] {error.message}, not {config.redirect.base_url!r:.80}") from None
+
+
+def screen_of(config: Config) -> Screen | None:
+    """Read the operator's lists, None when there are none. Blocks. Raises `ConfigError`."""
+    links = config.links
+    try:
+        return load_screen(
+            blocklist=links.blocklist_file,
+            blocklist_size_max=links.blocklist_size_max,
+            quarantine=links.quarantine_file,
+            quarantine_size_max=links.quarantine_size_max,
+        )
+    except ListError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _database(config: Config) -> AbstractAsyncContextManager[SqliteDatabase]:

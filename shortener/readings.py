@@ -5,6 +5,7 @@ from functools import partial
 from typing import Protocol
 
 from shortener.app import App
+from shortener.links.screen import Screen
 from shortener.metrics import Reading
 from shortener.redirect.server import RedirectServer
 from shortener.requestlog import RequestLog
@@ -38,6 +39,8 @@ def of_app(app: App) -> Iterator[Reading]:
     yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: database.waiting_reads
     yield "shortener_passwords_waiting", "Passwords being hashed or waiting.", {}, lambda: app.passwords.waiting
     yield "shortener_qr_codes_waiting", "QR codes being drawn or waiting.", {}, lambda: app.qr_codes.waiting
+    if app.screen is not None:
+        yield from _of_lists(app.screen)
 
 
 class RpcListener(Protocol):
@@ -81,6 +84,17 @@ def of_requests(requests: RequestLog) -> Iterator[Reading]:
     yield "shortener_access_lines_dropped_total", "Lines that found no room.", {}, lambda: requests.dropped
 
 
+def _of_lists(screen: Screen) -> Iterator[Reading]:
+    hosts, codes = screen.hosts, screen.codes
+    entries, failures = "shortener_list_entries", "shortener_list_failures_total"
+    if hosts is not None:
+        yield entries, "Entries of the operator's lists.", {"list": "blocklist"}, lambda: len(hosts.value)
+        yield failures, "Lists that could not be read again.", {"list": "blocklist"}, lambda: hosts.failures
+    if codes is not None:
+        yield entries, "Entries of the operator's lists.", {"list": "quarantine"}, lambda: len(codes.value)
+        yield failures, "Lists that could not be read again.", {"list": "quarantine"}, lambda: codes.failures
+
+
 def of_redirects(server: RedirectServer) -> Iterator[Reading]:
     """Yield the readings of the redirect server."""
     traffic = server.traffic
@@ -90,6 +104,7 @@ def of_redirects(server: RedirectServer) -> Iterator[Reading]:
     refusals, meaning = "shortener_redirect_refusals_total", "Requests that were not redirected, by reason."
     yield refusals, meaning, {"reason": "not_found"}, lambda: traffic.not_found
     yield refusals, meaning, {"reason": "gone"}, lambda: traffic.gone
+    yield refusals, meaning, {"reason": "withheld"}, lambda: traffic.withheld
     yield refusals, meaning, {"reason": "failed"}, lambda: traffic.failed
     yield refusals, meaning, {"reason": "malformed"}, lambda: traffic.malformed
     yield "shortener_redirect_clicks_lost_total", "Redirects not counted.", {}, lambda: traffic.lost_clicks

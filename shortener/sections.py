@@ -98,6 +98,11 @@ class Links:
 
     code_length: int = _number(7, 4, 32)
     qr_queue_max: int = _number(256, 1, 100_000)
+    blocklist_file: str = ""
+    blocklist_size_max: int = _number(2_000_000, 1, 20_000_000)
+    quarantine_file: str = ""
+    quarantine_size_max: int = _number(100_000, 1, 20_000_000)
+    lists_check_seconds: float = _number(5.0, 0.01, 86_400)
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,7 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             peek=app.cache.peek,
             look_up=app.cache.look_up,
             clicks=_JournalClicks(app),
+            withheld=app.screen.withholds if app.screen is not None else None,
             settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
             clock=app.clock,
             new_id=app.new_id,

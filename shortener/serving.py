@@ -16,7 +16,7 @@ from shortener import tls
 from shortener.accounts.keys import SecretError, load_keys
 from shortener.analytics.faults import DataFileError
 from shortener.analytics.geo import open_reader
-from shortener.app import addresses_of, migrate_database, pending_migrations
+from shortener.app import addresses_of, migrate_database, pending_migrations, screen_of
 from shortener.clock import system_clock
 from shortener.config import ConfigError, service_token
 from shortener.listen import ListenError, Sockets, bind
@@ -63,6 +63,7 @@ def check_files(config: Config) -> None:
         addresses_of(config, None)
         service_token(config)
         tls.server_context(config.grpc)
+        screen_of(config)
         if config.auth.secret or config.auth.secret_file:
             data_dir = Path(config.storage.data_dir)
             load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)

@@ -22,6 +22,7 @@ _RFC3986 = re.compile(
     rf"([Hh][Tt][Tt][Pp][Ss]?)://({_REG_NAME}|\[[^\[\]/?#@]++\])(?::([0-9]*+))?"
     rf"(?:/{_PCHARS})?(?:\?{_PCHARS_OR_MARK})?(?:\#{_PCHARS_OR_MARK})?"
 )
+_HOST = re.compile(r"[^:]*+://(\[[^\]]*+\]|[^/?#:]*+)")
 _LOOSE = re.compile(r"([Hh][Tt][Tt][Pp][Ss]?)://([^/?#]*+)([^?#]*+)(\?[^#]*+)?(#.*+)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*+\]|[^:\[\]]*+)(?::([0-9]*+))?")
 # Controls (C0, DEL, C1), white space of every script, lone surrogates and the backslash, which browsers read as "/".
@@ -91,6 +92,12 @@ def parse_destination(text: str, own: OwnAddresses) -> str:
     if own.include(canonical(host), _port(scheme, digits, field="long_url")):
         raise _invalid("long_url must not be one of our own short URLs")
     return text
+
+
+def host_of(destination: str) -> Host:
+    """Return the canonical host of what `parse_destination` has returned."""
+    match = _HOST.match(destination)
+    return canonical(match[1]) if match else ""
 
 
 def _repaired(text: str) -> str:

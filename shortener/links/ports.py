@@ -42,6 +42,13 @@ class LinkStore(Protocol):
         """
 
 
+class Blocks(Protocol):
+    """Judges where links may lead."""
+
+    def __call__(self, destination: str) -> bool:
+        """Tell whether no link may lead to this checked destination."""
+
+
 class NewCode(Protocol):
     """Makes a candidate for a short code."""
 

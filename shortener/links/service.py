@@ -19,7 +19,7 @@ from shortener.links.model import (
     parse_short_code,
     unknown_link,
 )
-from shortener.links.ports import LinkStore, NewCode, QrFormat, RenderQr
+from shortener.links.ports import Blocks, LinkStore, NewCode, QrFormat, RenderQr
 from shortener.tx import Transactions, Tx
 
 CODE_ATTEMPTS_MAX = 10
@@ -44,6 +44,7 @@ class LinkService:
         new_code: NewCode,
         render_qr: RenderQr,
         own: OwnAddresses,
+        blocks: Blocks | None = None,
     ) -> None:
         self._store = store
         self._transactions = transactions
@@ -51,6 +52,7 @@ class LinkService:
         self._new_code = new_code
         self._render_qr = render_qr
         self._own = own
+        self._blocks = blocks
 
     def short_url(self, short_code: str) -> str:
         """Return the whole short URL of this code."""
@@ -65,7 +67,7 @@ class LinkService:
 
         Raises `errors.Invalid`; `errors.Exhausted` when too many QR codes wait; `CodesExhausted`.
         """
-        destination = parse_destination(long_url, self._own)
+        destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
         expires_at = parse_expires_at(expires_at)
         for _ in range(CODE_ATTEMPTS_MAX):
@@ -84,7 +86,7 @@ class LinkService:
         for the owner's own deleted alias); `errors.Exhausted` when too many QR codes wait.
         """
         alias = parse_alias(alias)
-        destination = parse_destination(long_url, self._own)
+        destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
         expires_at = parse_expires_at(expires_at)
         link = self._new_link(alias, destination, owner_id, expires_at, is_alias=True)
@@ -165,6 +167,12 @@ class LinkService:
             expires_at=expires_at,
             is_alias=is_alias,
         )
+
+    def _checked(self, long_url: str) -> str:
+        destination = parse_destination(long_url, self._own)
+        if self._blocks is not None and self._blocks(destination):
+            raise errors.Invalid("long_url leads to a host that is blocked here", field="long_url")
+        return destination
 
     async def _add(self, link: NewLink, *, with_qr: bool) -> Created | None:
         """Store a link; None when its code is taken.

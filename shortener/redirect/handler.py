@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 
 from aiohttp import web
@@ -19,7 +21,7 @@ from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.head import can_be_short_code
 from shortener.redirect.icon import favicon
-from shortener.redirect.ports import Resolve, Settled
+from shortener.redirect.ports import Resolve, Settled, Withheld
 from shortener.redirect.settings import Traffic
 from shortener.requestlog import RequestLog
 from shortener.transport.statuses import http_status
@@ -43,6 +45,7 @@ class RedirectHandler:
         resolve: Resolve,
         counting: Counting,
         settled: Settled | None,
+        withheld: Withheld | None,
         answer: RedirectAnswer,
         addresses: ClientAddresses,
         traffic: Traffic,
@@ -55,6 +58,7 @@ class RedirectHandler:
         self._resolve = resolve
         self._counting = counting
         self._settled = settled
+        self._withheld = withheld
         self._answer = answer
         self._addresses = addresses
         self._traffic = traffic
@@ -107,6 +111,9 @@ class RedirectHandler:
         now = self._clock()
         if not link.is_live(now):
             raise errors.Gone("no longer available")
+        if self._withheld is not None and self._withheld(link):
+            self._traffic.withheld += 1
+            return _warning(link.destination, request.headers.get("Accept", ""))
         if not can_be_sent(link.destination):
             raise ValueError("a stored destination is not plain ASCII")
         if request.method == "GET":
@@ -162,12 +169,24 @@ def error_response(
     status: int, headers: dict[str, str] | None = None, *, request_id: str = "", accept: str = ""
 ) -> web.Response:
     """Return the answer of an error status, as a page, or as problem details when `accept` asks for them."""
-    every = {"Cache-Control": CACHE_CONTROL, "Vary": "Accept", "Server": SERVER, **(headers or {})}
+    page = partial(pages.error_page, status, request_id)
+    return _refusal(status, page, headers or {}, request_id=request_id, accept=accept)
+
+
+def _warning(destination: str, accept: str) -> web.Response:
+    """Return what a visitor gets instead of the redirect of a link that is withheld."""
+    return _refusal(pages.WITHHELD, partial(pages.warning_page, destination), {}, request_id="", accept=accept)
+
+
+def _refusal(
+    status: int, page: Callable[[], bytes], headers: dict[str, str], *, request_id: str, accept: str
+) -> web.Response:
+    every = {"Cache-Control": CACHE_CONTROL, "Vary": "Accept", "Server": SERVER, **headers}
     if prefers_problem(accept):
         every |= {"Content-Type": pages.PROBLEM_TYPE, "X-Content-Type-Options": "nosniff"}
         return web.Response(status=status, body=pages.problem(status, request_id), headers=every)
     every |= {"Content-Type": pages.HTML_TYPE, **pages.HTML_HEADERS}
-    return web.Response(status=status, body=pages.error_page(status, request_id), headers=every)
+    return web.Response(status=status, body=page(), headers=every)
 
 
 def _fixed(media_type: str, content: bytes, max_age_seconds: int) -> web.Response:

@@ -103,6 +103,8 @@ class Lane(asyncio.Protocol):
         shared = self._shared
         if link is None or link.short_code != short_code or not link.is_live(shared.clock()):
             return False
+        if shared.withheld is not None and shared.withheld(link):
+            return False
         destination = link.destination
         if not can_be_sent(destination):
             return False

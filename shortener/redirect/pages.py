@@ -79,8 +79,13 @@ _PAGES: dict[int, bytes] = {
     504: page("Try again in a moment", "Looking the link up took too long. Nothing is wrong with the link."),
 }
 
+WITHHELD = 403
+"""The status of a warning. 200 would tell crawlers, previews and link checkers that the link is fine; 404 and 410 that
+it does not exist or never will again; 451 is for demands of the law. A browser shows the page all the same."""
+
 _DETAILS: dict[int, str] = {
     400: "malformed request",
+    WITHHELD: "the link is withheld because its destination may be harmful",
     404: "no such link",
     405: "only GET and HEAD are allowed",
     410: "the link has expired or was deleted",
@@ -88,6 +93,8 @@ _DETAILS: dict[int, str] = {
     503: "the link cannot be looked up just now",
     504: "looking the link up took too long",
 }
+
+_NAMES: dict[int, tuple[str, str]] = {WITHHELD: ("withheld", "Link held back")}
 
 _CODES: dict[int, Code] = {
     400: Code.INVALID,
@@ -112,10 +119,20 @@ def error_page(status: int, request_id: str) -> bytes:
     )
 
 
+def warning_page(destination: str) -> bytes:
+    """Return the page shown instead of a redirect; where the link leads is text on it, nothing that can be followed."""
+    return page(
+        "Careful: this link is held back",
+        "The page it leads to may be harmful: it may be after passwords or money, or put something on your device.",
+        "If you trust whoever gave you the link, ask them. This is where it leads:",
+        small=destination,
+    )
+
+
 def problem(status: int, request_id: str) -> bytes:
     """Return the same as problem details (RFC 9457)."""
     code = _CODES.get(status, Code.INVALID)
-    name, title = HTTP_PROBLEMS.get(status, (code.value, statuses.TABLE[code].title))
+    name, title = _NAMES.get(status) or HTTP_PROBLEMS.get(status, (code.value, statuses.TABLE[code].title))
     members: dict[str, str | int] = {
         "type": statuses.problem_type(name),
         "title": title,

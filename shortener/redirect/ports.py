@@ -35,6 +35,13 @@ class LookUp(Protocol):
         """
 
 
+class Withheld(Protocol):
+    """Judges live links."""
+
+    def __call__(self, link: Link) -> bool:
+        """Tell whether visitors get a warning instead of this link's redirect. Never waits, and is quick."""
+
+
 class Clicks(Protocol):
     """Takes the clicks that redirects are. Neither method waits for the event loop."""
 

@@ -16,7 +16,7 @@ from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.handler import RedirectHandler
 from shortener.redirect.lane import Lane
 from shortener.redirect.memo import Memo
-from shortener.redirect.ports import Clicks, LookUp, Peek, Resolve, Settled
+from shortener.redirect.ports import Clicks, LookUp, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
 from shortener.redirect.shared import LaneShared
 from shortener.requestlog import OFF, RequestLog
@@ -149,12 +149,14 @@ async def open_redirect_server(
     settled: Settled | None = None,
     observe: Observe = _observe_nothing,
     requests: RequestLog = OFF,
+    withheld: Withheld | None = None,
 ) -> AsyncIterator[RedirectServer]:
     """Serve redirects until the block ends. Call `drain` before that to let clients finish.
 
     With `look_up` the lane waits for links that `peek` does not have; without, aiohttp does.
     With `settled` each redirect waits for it after its click was flushed; since the lane does not wait, aiohttp then
-    answers everything. `observe` and `requests` hear of each answer.
+    answers everything. Links that are `withheld` are answered with a warning, and not counted. `observe` and
+    `requests` hear of each answer.
 
     Raises `OSError` when it cannot listen, `ValueError` for settings that cannot be, and `RuntimeError` without
     aiohttp's C parser.
@@ -167,6 +169,7 @@ async def open_redirect_server(
         resolve=resolve,
         counting=counting,
         settled=settled,
+        withheld=withheld,
         answer=answer,
         addresses=addresses,
         traffic=traffic,
@@ -191,6 +194,7 @@ async def open_redirect_server(
         traffic=traffic,
         tick=loop.time(),
         heads=Memo(settings.heads_max),
+        withheld=withheld,
     )
     server = RedirectServer(shared)
     await server.start(host, port, sock)

@@ -31,7 +31,8 @@ class Traffic:
     """What the redirect server has done since it started, as plain numbers for the metrics, and whether it is draining.
 
     `fast` redirects were answered by the lane, `slow` ones by aiohttp. `handed_over` counts requests that the lane
-    left to aiohttp. `lost_clicks` are redirects whose click could not be recorded.
+    left to aiohttp. `withheld` ones were answered with a warning. `lost_clicks` are redirects whose click could not be
+    recorded.
     """
 
     fast: int = 0
@@ -39,6 +40,7 @@ class Traffic:
     handed_over: int = 0
     not_found: int = 0
     gone: int = 0
+    withheld: int = 0
     failed: int = 0
     malformed: int = 0
     refused_connections: int = 0

@@ -12,7 +12,7 @@ from shortener.redirect.counting import Counting
 from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.head import Fields
 from shortener.redirect.memo import Memo
-from shortener.redirect.ports import LookUp, Peek
+from shortener.redirect.ports import LookUp, Peek, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
 
 if TYPE_CHECKING:
@@ -44,5 +44,6 @@ class LaneShared:
     traffic: Traffic
     tick: float
     heads: Memo[bytes, Fields]
+    withheld: Withheld | None = None
     connections: "set[Lane]" = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)

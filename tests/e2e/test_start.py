@@ -207,6 +207,8 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, refused: Refused, spoil:
             2,
             "[grpc] tls_certificate, tls_key, tls_client_ca: no usable PEM files: ",
         ),
+        ({"LINKS_BLOCKLIST_FILE": "none"}, 2, "[links] blocklist_file none: cannot be read: No such file or directory"),
+        ({"LINKS_QUARANTINE_FILE": "text"}, 2, "[links] quarantine_file text: is no list of short codes: 1 lines hold"),
         ({"GRPC_SERVICE_TOKEN_FILE": "none"}, 2, "[grpc] service_token_file none: cannot be read: No such file"),
         (
             {"GRPC_HOST": "0.0.0.0"},

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shortener.clock import Clock
 from shortener.links import Link, LinkRef, LinkService, LinkStore, NewCode, NewLink, OwnAddresses, QrFormat
+from shortener.links.ports import Blocks
 from shortener.tx import Transactions, Tx
 from tests.fakes import FakeClock, FakeTransactions
 from tests.links.builders import some_addresses
@@ -111,6 +112,7 @@ def a_link_service(
     new_code: NewCode | None = None,
     render_qr: FakeQr | None = None,
     own: OwnAddresses | None = None,
+    blocks: Blocks | None = None,
 ) -> LinkService:
     """Return a service on fakes, but for what the test gives."""
     return LinkService(
@@ -120,4 +122,5 @@ def a_link_service(
         new_code=new_code or ListedCodes(),
         render_qr=render_qr or FakeQr(),
         own=own or some_addresses(),
+        blocks=blocks,
     )

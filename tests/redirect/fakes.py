@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shortener import errors
 from shortener.links.model import Link
-from shortener.redirect.ports import LookUp, Settled
+from shortener.redirect.ports import LookUp, Settled, Withheld
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
 from tests.fakes import FakeClock
@@ -125,7 +125,12 @@ class World:
 
     @asynccontextmanager
     async def open(
-        self, *, settled: Settled | None = None, look_up: LookUp | None = None, **changes: object
+        self,
+        *,
+        settled: Settled | None = None,
+        look_up: LookUp | None = None,
+        withheld: Withheld | None = None,
+        **changes: object,
     ) -> AsyncIterator["World"]:
         settings = replace(SETTINGS, **changes)  # type: ignore[arg-type] # tests name real fields
         async with open_redirect_server(
@@ -139,6 +144,7 @@ class World:
             settings=settings,
             look_up=look_up,
             settled=settled,
+            withheld=withheld,
         ) as self.server:
             yield self
 

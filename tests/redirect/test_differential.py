@@ -78,6 +78,17 @@ async def test_the_lane_leaves_everything_else_to_aiohttp(data: bytes) -> None:
     assert lane == plain
 
 
+@pytest.mark.parametrize("data", PLAIN, ids=range(len(PLAIN)))
+async def test_of_links_that_are_withheld_both_warn(data: bytes) -> None:
+    async with stock(World()).open(withheld=lambda link: True) as world:
+        lane, plain = await both(world, data)
+        assert (world.server.traffic.fast, world.server.traffic.slow, world.server.traffic.withheld) == (0, 0, 2)
+    assert lane == plain
+    assert isinstance(lane, tuple)
+    assert lane[0].startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert lane[2] == []
+
+
 @pytest.mark.parametrize("data", PARTIAL, ids=range(len(PARTIAL)))
 async def test_neither_answers_half_a_request(data: bytes) -> None:
     async with stock(World()).open() as world:
