@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from shortener import errors
+from shortener import errors, rates
 from shortener.accounts import AccountService
 from shortener.accounts import rest as accounts_rest
 from shortener.accounts.keys import load_keys
 from shortener.accounts.passwords import Argon2idPasswords
 from shortener.accounts.rpc import UserRpc
 from shortener.accounts.store import SqliteAccountStore
+from shortener.accounts.throttle import LoginThrottle
 from shortener.accounts.tokens import JwtTokens
 from shortener.analytics import rest as analytics_rest
 from shortener.analytics.collector import ClickCollector, open_collector
@@ -29,6 +30,7 @@ from shortener.analytics.visitors import Rotation, open_visitors
 from shortener.clock import Clock, system_clock
 from shortener.config import ConfigError
 from shortener.ids import NewId, random_id
+from shortener.limits import Limits
 from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
 from shortener.links.blocklist import ListError
@@ -43,7 +45,9 @@ from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.migrate import load_migrations, migrate, migrations_folder, pending
 from shortener.storage.sqlite import SqliteDatabase, open_database
 from shortener.tasks import finish, in_thread
+from shortener.transport.addresses import ClientAddresses
 from shortener.transport.auth import Authenticate
+from shortener.transport.callers import Caller
 from shortener.transport.routes import Route
 
 DATABASE_FILE = "shortener.db"
@@ -69,6 +73,10 @@ class App:
     statistics: AnalyticsRpc
     routes: list[Route]
     authenticate: Authenticate
+    limits: Limits
+    throttle: LoginThrottle
+    client_addresses: ClientAddresses
+    rpc_caller: Caller
     clicks: ClickRecorder
     cache: CachedLinkStore
     database: SqliteDatabase
@@ -128,14 +136,18 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     )
     passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
     stack.push_async_callback(passwords.close)
+    throttle = rates.login_throttle(config)
     accounts = AccountService(
         SqliteAccountStore(database),
         database.transaction,
         passwords=passwords,
         tokens=_tokens(config, keys, clock, new_id),
+        throttle=throttle,
         clock=clock,
     )
     statistics = await _open_analytics(stack, config, clock, database, links)
+    client_addresses = rates.client_addresses(config)
+    caller = rates.rpc_caller(config, client_addresses)
     return App(
         config=config,
         addresses={},
@@ -145,10 +157,14 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         accounts=accounts,
         analytics=statistics.service,
         urls=UrlRpc(links),
-        users=UserRpc(accounts),
+        users=UserRpc(accounts, caller=caller),
         statistics=AnalyticsRpc(statistics.service),
         routes=[*accounts_rest.routes(accounts), *links_rest.routes(links), *analytics_rest.routes(statistics.service)],
         authenticate=accounts_rest.authenticator(accounts),
+        limits=rates.limits(config),
+        throttle=throttle,
+        client_addresses=client_addresses,
+        rpc_caller=caller,
         clicks=statistics.recorder,
         cache=cache,
         database=database,

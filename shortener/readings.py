@@ -5,6 +5,7 @@ from functools import partial
 from typing import Protocol
 
 from shortener.app import App
+from shortener.limits import Limiter
 from shortener.links.screen import Screen
 from shortener.metrics import Reading
 from shortener.redirect.server import RedirectServer
@@ -95,6 +96,18 @@ def _of_lists(screen: Screen) -> Iterator[Reading]:
         yield failures, "Lists that could not be read again.", {"list": "quarantine"}, lambda: codes.failures
 
 
+def of_limits(app: App) -> Iterator[Reading]:
+    """Yield the readings of all limits."""
+    for name, limiter in {**app.limits.limiters, **app.throttle.limiters}.items():
+        yield from _of_limiter(name, limiter)
+
+
+def _of_limiter(name: str, limiter: Limiter) -> Iterator[Reading]:
+    labels = {"limit": name}
+    yield "shortener_limit_refusals_total", "Requests over a limit.", labels, lambda: limiter.refused
+    yield "shortener_limit_keys", "Addresses and accounts remembered.", labels, lambda: len(limiter)
+
+
 def of_redirects(server: RedirectServer) -> Iterator[Reading]:
     """Yield the readings of the redirect server."""
     traffic = server.traffic
@@ -105,6 +118,7 @@ def of_redirects(server: RedirectServer) -> Iterator[Reading]:
     yield refusals, meaning, {"reason": "not_found"}, lambda: traffic.not_found
     yield refusals, meaning, {"reason": "gone"}, lambda: traffic.gone
     yield refusals, meaning, {"reason": "withheld"}, lambda: traffic.withheld
+    yield refusals, meaning, {"reason": "limited"}, lambda: traffic.limited
     yield refusals, meaning, {"reason": "failed"}, lambda: traffic.failed
     yield refusals, meaning, {"reason": "malformed"}, lambda: traffic.malformed
     yield "shortener_redirect_clicks_lost_total", "Redirects not counted.", {}, lambda: traffic.lost_clicks

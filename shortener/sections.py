@@ -153,6 +153,25 @@ class Clicks:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What callers may ask for who are not trusted; a rate of 0 is no limit."""
+
+    creates_per_minute: int = _number(6000, 0, 1_000_000_000)
+    creates_burst: int = _number(60_000, 1, 1_000_000_000)
+    registrations_per_minute: int = _number(600, 0, 1_000_000_000)
+    registrations_burst: int = _number(600, 1, 1_000_000_000)
+    logins_per_minute: int = _number(600, 0, 1_000_000_000)
+    logins_burst: int = _number(600, 1, 1_000_000_000)
+    address_login_failures_per_minute: int = _number(60, 0, 1_000_000_000)
+    address_login_failures_burst: int = _number(300, 1, 1_000_000_000)
+    login_failures_per_minute: int = _number(1, 0, 1_000_000_000)
+    login_failures_burst: int = _number(100, 1, 1_000_000_000)
+    misses_per_minute: int = _number(600, 0, 1_000_000_000)
+    misses_burst: int = _number(600, 1, 1_000_000_000)
+    keys_max: int = _number(20_000, 1, 100_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """The process."""
 
@@ -183,5 +202,6 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     analytics: Analytics = field(default_factory=Analytics)
     clicks: Clicks = field(default_factory=Clicks)
+    limits: Limits = field(default_factory=Limits)
     server: Server = field(default_factory=Server)
     log: Log = field(default_factory=Log)

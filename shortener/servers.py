@@ -9,7 +9,7 @@ from typing import Protocol
 
 from shortener import __version__, readings, tls
 from shortener.app import App, open_app
-from shortener.config import service_token
+from shortener.config import is_loopback, service_token
 from shortener.links import Link
 from shortener.listen import NAMES, Sockets
 from shortener.metrics import Metrics
@@ -19,6 +19,7 @@ from shortener.requestlog import OFF, RequestLog, open_request_log
 from shortener.sections import Config
 from shortener.tasks import finish
 from shortener.transport import docspage, gateway, openapi, ops, stock
+from shortener.transport.callers import limited, trusted
 from shortener.transport.h2 import server as h2
 from shortener.transport.h2.limits import Limits
 from shortener.transport.health import SERVICE as HEALTH
@@ -99,6 +100,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await _start_gateway(stack, servers)
         await _start_rpc(stack, servers, token, context)
         servers.metrics.watch(readings.of_app(app))
+        servers.metrics.watch(readings.of_limits(app))
         servers.metrics.watch(readings.of_redirects(servers.redirect))
         servers.metrics.watch(readings.of_listeners(servers.rpc, servers.gateway, servers.redirect))
         servers.metrics.watch(readings.of_requests(servers.requests))
@@ -119,7 +121,10 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
         "analytics": (app.statistics,),
     }
     for name, services in listeners.items():
-        served = [*services, Health(servers.serving, services)]
+        sock = servers.sockets.by_name[name]
+        is_open = app.rpc_caller is not trusted and not is_loopback(sock.getsockname()[0])
+        called = limited(services, caller=app.rpc_caller, limits=app.limits) if is_open else services
+        served = [*called, Health(servers.serving, services)]
         served += reflection(served)
         guards = guarded(
             served,
@@ -130,7 +135,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             requests=servers.requests,
         )
         server = _rpc_server(app.config, guards, settings)
-        await server.start("", 0, ssl=context, sock=servers.sockets.by_name[name])
+        await server.start("", 0, ssl=context, sock=sock)
         stack.push_async_callback(server.wait_closed)
         stack.callback(server.close)
         servers.rpc[name] = server
@@ -145,7 +150,8 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
         slow_timeout_seconds=grpc.statistics_timeout_seconds,
     )
     web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http, servers.requests))
-    gateway.mount(web, app.routes, authenticate=app.authenticate, settings=settings)
+    door = gateway.Door(app.authenticate, app.client_addresses, app.limits.admit)
+    gateway.mount(web, app.routes, door=door, settings=settings)
     ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
     document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
     docspage.mount(web, document)
@@ -183,6 +189,7 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             clicks=_JournalClicks(app),
             withheld=app.screen.withholds if app.screen is not None else None,
             settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
+            misses=app.limits,
             clock=app.clock,
             new_id=app.new_id,
             observe=servers.metrics.redirect.observe,

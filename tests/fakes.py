@@ -19,6 +19,19 @@ class FakeClock:
         self.now += seconds
 
 
+class FakeTimer:
+    """Nanoseconds that stand still until `tick`ed."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+
 class FakeTx:
     """Collects what is to run after the commit."""
 

@@ -33,7 +33,7 @@ def routes(accounts: AccountService) -> list[Route]:
 
     async def login(call: Call) -> Reply:
         assert isinstance(call.body, pb.LoginRequest)
-        signed_in = await accounts.login(call.body.email, call.body.password)
+        signed_in = await accounts.login(call.body.email, call.body.password, address=call.address)
         return Reply(wire.login_response(signed_in), headers=_NO_STORE)
 
     async def get_profile(call: Call) -> Reply:
@@ -54,7 +54,8 @@ def routes(accounts: AccountService) -> list[Route]:
             body=pb.RegisterRequest,
             reply=pb.RegisterResponse,
             status=201,
-            errors=(Code.INVALID, Code.CONFLICT),
+            errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+            limit="registrations",
         ),
         Route(
             "POST",
@@ -64,7 +65,7 @@ def routes(accounts: AccountService) -> list[Route]:
             auth=False,
             body=pb.LoginRequest,
             reply=pb.LoginResponse,
-            errors=(Code.INVALID, Code.UNAUTHENTICATED),
+            errors=(Code.INVALID, Code.UNAUTHENTICATED, Code.EXHAUSTED),
         ),
         Route("GET", _PROFILE_PATH, get_profile, "Look at one's own profile", reply=pb.GetProfileResponse),
         Route(
@@ -75,6 +76,7 @@ def routes(accounts: AccountService) -> list[Route]:
             body=pb.UpdateProfileRequest,
             body_hides=frozenset({"token"}),
             reply=pb.UpdateProfileResponse,
-            errors=(Code.INVALID, Code.CONFLICT),
+            errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+            limit="registrations",  # it tells as much about who is registered
         ),
     ]

@@ -1,15 +1,24 @@
 """user.UserService: the methods of both documents, messages in and messages out, nothing else."""
 
+from grpclib.const import Handler
+from grpclib.server import Stream
+
+from shortener import errors
 from shortener.accounts import wire
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
+from shortener.transport.callers import Caller, trusted
+
+LOGIN = "/user.UserService/Login"
 
 
 class UserRpc(pb.UserServiceBase):
     """The service as the RPC servers take it. Raises the domain's errors; `transport/rpc.py` translates them."""
 
-    def __init__(self, accounts: AccountService) -> None:
+    def __init__(self, accounts: AccountService, *, caller: Caller = trusted) -> None:
+        """Serve `accounts`; `caller` tells whose logins are throttled, nobody's unless given."""
         self._accounts = accounts
+        self._caller = caller
 
     async def register(self, register_request: pb.RegisterRequest) -> pb.RegisterResponse:
         """Make an account and a token for it."""
@@ -17,8 +26,8 @@ class UserRpc(pb.UserServiceBase):
         return wire.register_response(await self._accounts.register(request.email, request.password, request.name))
 
     async def login(self, login_request: pb.LoginRequest) -> pb.LoginResponse:
-        """Check email and password and make a token."""
-        return wire.login_response(await self._accounts.login(login_request.email, login_request.password))
+        """Check email and password of a trusted caller and make a token."""
+        return await self._login(login_request, address="")
 
     async def get_profile(self, get_profile_request: pb.GetProfileRequest) -> pb.GetProfileResponse:
         """Read the account a token belongs to."""
@@ -49,3 +58,18 @@ class UserRpc(pb.UserServiceBase):
         request = list_users_request
         accounts, total = await self._accounts.page(request.limit, request.offset)
         return wire.user_list_response(accounts, total, request.offset)
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Return the methods by path; Login is not the generated one, because it matters where it comes from."""
+        mapping = super().__mapping__()
+        mapping[LOGIN] = mapping[LOGIN]._replace(func=self._login_call)
+        return mapping
+
+    async def _login_call(self, stream: "Stream[pb.LoginRequest, pb.LoginResponse]") -> None:
+        request = await stream.recv_message()
+        if request is None:
+            raise errors.Invalid("malformed request")
+        await stream.send_message(await self._login(request, address=self._caller(stream)))
+
+    async def _login(self, request: pb.LoginRequest, *, address: str) -> pb.LoginResponse:
+        return wire.login_response(await self._accounts.login(request.email, request.password, address=address))

@@ -10,6 +10,7 @@ from shortener.accounts.model import (
     Credentials,
     NewAccount,
     check_account_id,
+    email_key,
     parse_account_id,
     parse_email,
     parse_name,
@@ -18,6 +19,7 @@ from shortener.accounts.model import (
     parse_username,
 )
 from shortener.accounts.ports import AccountStore, Claims, IssuedToken, Passwords, Tokens
+from shortener.accounts.throttle import LoginThrottle
 from shortener.clock import Clock
 from shortener.tx import Transactions, Tx
 
@@ -34,12 +36,20 @@ class AccountService:
     """Everything that can be done with accounts. Any method may raise `errors.Unavailable` or `errors.Exhausted`."""
 
     def __init__(
-        self, store: AccountStore, transactions: Transactions, *, passwords: Passwords, tokens: Tokens, clock: Clock
+        self,
+        store: AccountStore,
+        transactions: Transactions,
+        *,
+        passwords: Passwords,
+        tokens: Tokens,
+        throttle: LoginThrottle,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._transactions = transactions
         self._passwords = passwords
         self._tokens = tokens
+        self._throttle = throttle
         self._clock = clock
 
     async def register(self, email: str, password: str, name: str) -> SignedIn:
@@ -51,11 +61,13 @@ class AccountService:
         account = await self._create(email, "", name, password)
         return SignedIn(account, self._tokens.issue(account))
 
-    async def login(self, email: str, password: str) -> SignedIn:
+    async def login(self, email: str, password: str, *, address: str = "") -> SignedIn:
         """Check email and password, and make a token.
 
-        Raises `errors.Invalid` when either is missing, else `errors.Unauthenticated` with one message for all
-        causes. Whether the account exists shows neither in the answer nor in the time it takes.
+        `address` is where the caller is, empty for a trusted one: others are slowed down when too many logins fail,
+        by `errors.Exhausted`. Raises `errors.Invalid` when email or password is missing, else
+        `errors.Unauthenticated` with one message for all causes. Whether the account exists shows neither in the
+        answer nor in the time it takes.
         """
         if not email:
             raise errors.Invalid("email is required", field="email")
@@ -65,10 +77,13 @@ class AccountService:
             email, password = parse_email(email), parse_password(password)
         except errors.Invalid:
             # No account can have these. It takes as long all the same, so that nobody has to wonder why it does not.
-            credentials, password = None, ""
+            account, is_possible, password = email, False, ""
         else:
-            credentials = await self._store.find_credentials(email)
-        matches = await self._passwords.verify(credentials.password_hash if credentials else None, password)
+            account, is_possible = email_key(email), True
+        with self._throttle.attempt(account, address) as attempt:
+            credentials = await self._store.find_credentials(email) if is_possible else None
+            matches = await self._passwords.verify(credentials.password_hash if credentials else None, password)
+            attempt.succeeded = matches and credentials is not None
         if credentials is None or not matches:
             raise errors.Unauthenticated("invalid email or password")
         await self._renew_hash(credentials, password)

@@ -58,6 +58,7 @@ def _collection_routes(links: LinkService) -> list[Route]:
             reply=pb.CreateUrlResponse,
             status=201,
             errors=(Code.INVALID, Code.EXHAUSTED),
+            limit="creates",
         ),
         Route(
             "POST",
@@ -69,6 +70,7 @@ def _collection_routes(links: LinkService) -> list[Route]:
             reply=pb.CreateCustomUrlResponse,
             status=201,
             errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+            limit="creates",
         ),
         Route(
             "GET",

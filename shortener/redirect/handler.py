@@ -15,15 +15,15 @@ from shortener.ids import NewId
 from shortener.links.model import Link
 from shortener.redirect import pages
 from shortener.redirect.accept import prefers_problem
-from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
 from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.head import can_be_short_code
 from shortener.redirect.icon import favicon
-from shortener.redirect.ports import Resolve, Settled, Withheld
+from shortener.redirect.ports import Misses, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import Traffic
 from shortener.requestlog import RequestLog
+from shortener.transport.addresses import ClientAddresses
 from shortener.transport.statuses import http_status
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class RedirectHandler:
         self,
         *,
         resolve: Resolve,
+        peek: Peek,
+        misses: Misses | None,
         counting: Counting,
         settled: Settled | None,
         withheld: Withheld | None,
@@ -56,6 +58,8 @@ class RedirectHandler:
         requests: RequestLog,
     ) -> None:
         self._resolve = resolve
+        self._peek = peek
+        self._misses = misses
         self._counting = counting
         self._settled = settled
         self._withheld = withheld
@@ -106,8 +110,7 @@ class RedirectHandler:
         return await self._redirect(request, short_code)
 
     async def _redirect(self, request: web.BaseRequest, short_code: str) -> web.Response:
-        async with asyncio.timeout(self._timeout_seconds):
-            link = await self._resolve(short_code)
+        link = await self._find(request, short_code)
         now = self._clock()
         if not link.is_live(now):
             raise errors.Gone("no longer available")
@@ -122,10 +125,26 @@ class RedirectHandler:
         answer = self._answer
         return web.Response(status=answer.status, reason=answer.reason, headers=answer.headers(link.destination, now))
 
+    async def _find(self, request: web.BaseRequest, short_code: str) -> Link:
+        """Return the link. Who has asked for too many unknown codes is refused before any look-up but in memory."""
+        misses = self._misses
+        if misses is not None and self._peek(short_code) is None:
+            misses.check_misses(self._address(request))
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._resolve(short_code)
+        except errors.NotFound:
+            if misses is not None:
+                misses.miss(self._address(request))
+            raise
+
+    def _address(self, request: web.BaseRequest) -> str:
+        forwarded = tuple(request.headers.getall("X-Forwarded-For", ()))
+        return self._addresses.client(request.remote or "", forwarded)
+
     async def _count(self, request: web.BaseRequest, link: Link) -> None:
         headers = request.headers
-        forwarded = tuple(headers.getall("X-Forwarded-For", ()))
-        address = self._addresses.client(request.remote or "", forwarded)
+        address = self._address(request)
         self._counting.offer(link, address, headers.get("User-Agent", ""), headers.get("Referer", ""))
         self._counting.flush()
         if self._settled is not None:
@@ -153,6 +172,8 @@ class RedirectHandler:
             traffic.not_found += 1
         elif status == 410:
             traffic.gone += 1
+        elif status == 429:
+            traffic.limited += 1
         elif status != 405:
             traffic.failed += 1
         return error_response(status, headers, request_id=request_id, accept=request.headers.get("Accept", ""))

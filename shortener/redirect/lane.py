@@ -132,15 +132,20 @@ class Lane(asyncio.Protocol):
 
     def _look_up(self, short_code: str, data: bytes, fields: Fields) -> bool:
         """Let the request wait for its link; False if that cannot be had from here."""
-        look_up = self._shared.look_up
+        shared = self._shared
+        look_up, misses = shared.look_up, shared.misses
         if look_up is None or not can_be_short_code(short_code):
             return False
+        if misses is not None:
+            address = shared.addresses.client(self._peer, fields.forwarded) if self._trusted else self._peer
+            if misses.are_too_many(address):
+                return False  # aiohttp refuses it
         found = look_up(short_code)
         if found is None:
             return False
         self._away = True
         self._waiting_for_head = False
-        self._since = self._shared.tick
+        self._since = shared.tick
         self._parked = Parked(found, data, short_code, fields)
         found.add_done_callback(self._looked_up)
         return True

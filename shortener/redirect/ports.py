@@ -59,6 +59,16 @@ class Clicks(Protocol):
         """
 
 
+class Misses(Protocol):
+    """Bounds how many unknown codes one address may ask for."""
+
+    def check_misses(self, address: str) -> None:
+        """Raise `errors.Exhausted` when this address has asked for too many."""
+
+    def miss(self, address: str) -> None:
+        """Count one unknown code."""
+
+
 class Settled(Protocol):
     """Waits until flushed clicks are as safe as the operator wants them."""
 

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager, suppress
 from shortener.clock import Clock
 from shortener.ids import NewId
 from shortener.links.model import Link
-from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.answer import RedirectAnswer
 from shortener.redirect.batch import AnswerBatch, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.handler import RedirectHandler
 from shortener.redirect.lane import Lane
-from shortener.redirect.memo import Memo
-from shortener.redirect.ports import Clicks, LookUp, Peek, Resolve, Settled, Withheld
+from shortener.redirect.ports import Clicks, LookUp, Misses, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
 from shortener.redirect.shared import LaneShared
 from shortener.requestlog import OFF, RequestLog
+from shortener.transport.addresses import ClientAddresses
+from shortener.transport.memo import Memo
 
 BACKLOG = 1024
 SWEEP_SECONDS_MAX = 1.0
@@ -150,6 +150,7 @@ async def open_redirect_server(
     observe: Observe = _observe_nothing,
     requests: RequestLog = OFF,
     withheld: Withheld | None = None,
+    misses: Misses | None = None,
 ) -> AsyncIterator[RedirectServer]:
     """Serve redirects until the block ends. Call `drain` before that to let clients finish.
 
@@ -157,6 +158,7 @@ async def open_redirect_server(
     With `settled` each redirect waits for it after its click was flushed; since the lane does not wait, aiohttp then
     answers everything. Links that are `withheld` are answered with a warning, and not counted. `observe` and
     `requests` hear of each answer.
+    Without `misses` anyone may ask for as many unknown codes as they like.
 
     Raises `OSError` when it cannot listen, `ValueError` for settings that cannot be, and `RuntimeError` without
     aiohttp's C parser.
@@ -167,6 +169,8 @@ async def open_redirect_server(
     counting = Counting(clicks, traffic)
     handler = RedirectHandler(
         resolve=resolve,
+        peek=peek,
+        misses=misses,
         counting=counting,
         settled=settled,
         withheld=withheld,
@@ -195,6 +199,7 @@ async def open_redirect_server(
         tick=loop.time(),
         heads=Memo(settings.heads_max),
         withheld=withheld,
+        misses=misses,
     )
     server = RedirectServer(shared)
     await server.start(host, port, sock)

@@ -41,6 +41,7 @@ class Traffic:
     not_found: int = 0
     gone: int = 0
     withheld: int = 0
+    limited: int = 0
     failed: int = 0
     malformed: int = 0
     refused_connections: int = 0

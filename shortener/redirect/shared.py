@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from shortener.clock import Clock
 from shortener.links.model import Link
-from shortener.redirect.addresses import ClientAddresses
 from shortener.redirect.batch import AnswerBatch
 from shortener.redirect.counting import Counting
 from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.head import Fields
-from shortener.redirect.memo import Memo
-from shortener.redirect.ports import LookUp, Peek, Withheld
+from shortener.redirect.ports import LookUp, Misses, Peek, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
+from shortener.transport.addresses import ClientAddresses
+from shortener.transport.memo import Memo
 
 if TYPE_CHECKING:
     from shortener.redirect.lane import Lane
@@ -45,5 +45,6 @@ class LaneShared:
     tick: float
     heads: Memo[bytes, Fields]
     withheld: Withheld | None = None
+    misses: Misses | None = None
     connections: "set[Lane]" = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)

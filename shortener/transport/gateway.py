@@ -11,9 +11,10 @@ from aiohttp import web
 from shortener import errors
 from shortener.errors import Code
 from shortener.transport import jsonio
+from shortener.transport.addresses import ClientAddresses
 from shortener.transport.auth import Authenticate, Principal, bearer_token
 from shortener.transport.problems import http_problem, problem
-from shortener.transport.routes import Call, Query, Reply, Route
+from shortener.transport.routes import Admit, Call, Query, Reply, Route
 from shortener.transport.statuses import TABLE
 
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
@@ -38,26 +39,38 @@ def new_app(settings: GatewaySettings, *middlewares: Callable[..., Awaitable[web
     return web.Application(middlewares=list(middlewares), client_max_size=settings.body_size_max)
 
 
-def mount(
-    app: web.Application, routes: Sequence[Route], *, authenticate: Authenticate, settings: GatewaySettings
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What is asked about every caller: who it is, where it is, and whether it may have more."""
+
+    authenticate: Authenticate
+    addresses: ClientAddresses
+    admit: Admit
+
+    def address(self, request: web.Request) -> str:
+        """Return the client's address. One that nobody knows has a name, so that it cannot pass for trusted."""
+        forwarded = tuple(request.headers.getall("X-Forwarded-For", ()))
+        return self.addresses.client(request.remote or "", forwarded) or "unknown"
+
+
+def mount(app: web.Application, routes: Sequence[Route], *, door: Door, settings: GatewaySettings) -> None:
     """Add `routes` to `app`. GET routes answer HEAD too; a known path with another method is 405 with `Allow`.
 
     The handlers raise the domain's errors: `problems.problems` belongs around them.
     """
     for route in routes:
-        app.router.add_route(route.method, route.path, _handler(route, authenticate, settings))
+        app.router.add_route(route.method, route.path, _handler(route, door, settings))
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, _handler(route, authenticate, settings))
+            app.router.add_route("HEAD", route.path, _handler(route, door, settings))
 
 
 def _handler(
-    route: Route, authenticate: Authenticate, settings: GatewaySettings
+    route: Route, door: Door, settings: GatewaySettings
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     seconds = settings.slow_timeout_seconds if route.slow else settings.timeout_seconds
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = await _principal(request, authenticate) if route.auth else None
+        principal = await _principal(request, door.authenticate) if route.auth else None
         query = {query.name: _query_value(request, query) for query in route.query}
         content = b""
         if route.body is not None:
@@ -76,8 +89,10 @@ def _handler(
             path=dict(request.match_info),
             query=query,
             body=_body(route, content),
-            peer=request.remote or "",
+            address=door.address(request),
         )
+        if route.limit is not None:
+            door.admit(route.limit, call.address, principal.user_id if principal else "")
         return await _run(route, call, seconds)
 
     return handle

@@ -5,11 +5,13 @@ The same objects give the handlers of the gateway and its OpenAPI document, so t
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import betterproto
 
 from shortener import errors
 from shortener.errors import Code
+from shortener.limits import Kind
 from shortener.transport.auth import Principal
 
 
@@ -30,15 +32,15 @@ class Query:
 class Call:
     """One parsed request. Path and query values and the body have their declared types.
 
-    `query` holds every declared parameter. `body` is set when the route declares one. `peer` is the address of
-    the connected client as the socket knows it (never a forwarded header), or empty.
+    `query` holds every declared parameter. `body` is set when the route declares one. `address` is the client's
+    IP address, behind proxies that are trusted to forward it; it is never empty on the gateway.
     """
 
     principal: Principal | None = None
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: betterproto.Message | None = None
-    peer: str = ""
+    address: str = ""
 
     def caller_id(self) -> str:
         """Return the caller's user id; raises `errors.Unauthenticated` without a principal."""
@@ -73,6 +75,13 @@ class Reply:
 Handler = Callable[[Call], Awaitable[Reply]]
 
 
+class Admit(Protocol):
+    """Decides whether a caller may have one more of what is limited."""
+
+    def __call__(self, kind: Kind, address: str, account_id: str = "") -> None:
+        """Count the request. Raises `errors.Exhausted` when there were too many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One operation of the REST API.
@@ -80,7 +89,8 @@ class Route:
     `path` holds parameters in braces (`/api/urls/{short_code}`). `body_hides` names fields of the body message
     that a REST caller may not set (`user_id`, `token`): they are ignored when sent and left out of the document.
     `reply` and `status` describe success; `media_types` replaces JSON for answers that are not messages.
-    `errors` names the failures documented beside those every route can have.
+    `errors` names the failures documented beside those every route can have. `limit` names what each request counts
+    as, once it is known to be well-formed.
     """
 
     method: str
@@ -95,5 +105,6 @@ class Route:
     status: int = 200
     errors: tuple[Code, ...] = ()
     media_types: tuple[str, ...] = ()
+    limit: Kind | None = None
     slow: bool = False
     """True for statistics, which get the longer default deadline."""

@@ -8,7 +8,7 @@ import pytest
 from shortener.accounts.service import AccountService
 from shortener.storage.database import sql
 from shortener.storage.sqlite import SqliteDatabase, open_database
-from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore
+from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
 from tests.fakes import FakeClock, FakeTransactions
 
 MIGRATION = Path(__file__).parents[2] / "migrations" / "0002_accounts.sql"
@@ -47,4 +47,11 @@ def passwords() -> FakePasswords:
 
 @pytest.fixture
 def service(store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock) -> AccountService:
-    return AccountService(store, FakeTransactions(), passwords=passwords, tokens=FakeTokens(clock), clock=clock)
+    return AccountService(
+        store,
+        FakeTransactions(),
+        passwords=passwords,
+        tokens=FakeTokens(clock),
+        throttle=a_throttle(),
+        clock=clock,
+    )

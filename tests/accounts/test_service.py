@@ -9,7 +9,7 @@ from shortener.accounts.model import Account
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.service import AccountService, SignedIn
 from tests.accounts.builders import an_account
-from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore
+from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
 from tests.fakes import FakeClock, FakeTransactions
 
 EMAIL, PASSWORD, NAME = "user@example.com", "securePassword123", "John Doe"
@@ -298,7 +298,12 @@ async def test_transactions_are_the_only_way_to_write(passwords: FakePasswords, 
             raise errors.Unavailable("busy")
 
     service = AccountService(
-        MemoryAccountStore(), Refusing(), passwords=passwords, tokens=FakeTokens(clock), clock=clock
+        MemoryAccountStore(),
+        Refusing(),
+        passwords=passwords,
+        tokens=FakeTokens(clock),
+        throttle=a_throttle(),
+        clock=clock,
     )
     with pytest.raises(errors.Unavailable):
         await service.register(EMAIL, PASSWORD, NAME)

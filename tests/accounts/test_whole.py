@@ -12,6 +12,7 @@ from shortener.accounts.store import SqliteAccountStore
 from shortener.accounts.tokens import JwtTokens
 from shortener.ids import random_id
 from shortener.storage.sqlite import SqliteDatabase
+from tests.accounts.fakes import a_throttle
 from tests.fakes import FakeClock
 
 EMAIL, PASSWORD = "user@example.com", "securePassword123"
@@ -30,7 +31,12 @@ async def whole(database: SqliteDatabase, clock: FakeClock) -> AsyncIterator[Acc
         new_id=random_id,
     )
     yield AccountService(
-        SqliteAccountStore(database), database.transaction, passwords=passwords, tokens=tokens, clock=clock
+        SqliteAccountStore(database),
+        database.transaction,
+        passwords=passwords,
+        tokens=tokens,
+        throttle=a_throttle(),
+        clock=clock,
     )
     await passwords.close()
 

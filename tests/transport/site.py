@@ -12,7 +12,9 @@ from prometheus_client import CollectorRegistry, Counter
 from shortener import errors
 from shortener.errors import Code
 from shortener.gen import analytics, url
+from shortener.limits import Kind
 from shortener.transport import docspage, gateway, openapi, ops
+from shortener.transport.addresses import ClientAddresses
 from shortener.transport.auth import Principal
 from shortener.transport.gateway import GatewaySettings
 from shortener.transport.health import Serving
@@ -38,10 +40,18 @@ class Site:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.seen: list[tuple[str, int, bool]] = []
+        self.admitted: list[tuple[Kind, str, str]] = []
+        self.over_limit = False
+        self.trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.serving = Serving()
         self.server: HttpServer | None = None
+
+    def admit(self, kind: Kind, address: str, account_id: str = "") -> None:
+        self.admitted.append((kind, address, account_id))
+        if self.over_limit:
+            raise errors.Exhausted("too many links", retry_after_seconds=42)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         self.seen.append((route, status, seconds >= 0))
@@ -91,7 +101,7 @@ class Site:
         limit, kind = Query("limit", int, "How many"), Query("format", str, "Kind", ("png", "svg"))
         return [
             Route("POST", "/api/urls", create, "Create", body=url.CreateUrlRequest, body_hides=frozenset({"user_id"}),
-                  reply=url.CreateUrlResponse, status=201, errors=(Code.INVALID, Code.CONFLICT)),
+                  reply=url.CreateUrlResponse, status=201, errors=(Code.INVALID, Code.CONFLICT), limit="creates"),
             Route("GET", "/api/urls", page, "List", query=(limit,), reply=url.ListUrLsResponse),
             Route("GET", "/api/urls/{short_code}", get, "Look <at>", reply=url.GetUrlResponse,
                   errors=(Code.NOT_FOUND,)),
@@ -105,7 +115,8 @@ class Site:
         registry = CollectorRegistry()
         Counter("calls", "Calls", registry=registry).inc()
         app = gateway.new_app(settings, problems(lambda: "request-1", self.observe))
-        gateway.mount(app, self.routes(), authenticate=authenticate, settings=settings)
+        addresses = ClientAddresses(self.trusted_proxies, memo_max=100)
+        gateway.mount(app, self.routes(), door=gateway.Door(authenticate, addresses, self.admit), settings=settings)
         ops.mount(app, serving=self.serving, registry=registry)
         docspage.mount(app, self.document())
         return app

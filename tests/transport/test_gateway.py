@@ -52,7 +52,7 @@ async def test_a_body_becomes_a_message_and_a_message_json(site: Site, client: C
     [call] = site.calls
     assert call.principal == Principal("7")
     assert call.body == url.CreateUrlRequest(long_url="https://example.com/é", expires_at=2**40)
-    assert call.peer == "127.0.0.1"
+    assert call.address == "127.0.0.1"
 
 
 async def test_every_field_is_in_the_answer(client: ClientSession) -> None:

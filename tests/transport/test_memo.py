@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.redirect.memo import Memo
+from shortener.transport.memo import Memo
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=200), st.integers(2, 10))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.redirect.addresses import ClientAddresses
+from shortener.transport.addresses import ClientAddresses
 
 PROXIES = ("10.0.0.0/8", "2001:db8::/32", "127.0.0.1")
 

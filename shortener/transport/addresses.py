@@ -1,9 +1,9 @@
-"""Whose click it is: the client's address behind proxies that are trusted to name it."""
+"""Who asks: the client's address behind proxies that are trusted to name it."""
 
 import ipaddress
 from collections.abc import Sequence
 
-from shortener.redirect.memo import Memo
+from shortener.transport.memo import Memo
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -1,0 +1,7 @@
+"""Limits: how much one address or one account may ask for, in bounded memory. Knows no wire and no framework."""
+
+from shortener.limits.limiter import Limiter, Rate, Take, check_all, take_all
+from shortener.limits.model import Kind, address_key
+from shortener.limits.service import Limits, Rates
+
+__all__ = ["Kind", "Limiter", "Limits", "Rate", "Rates", "Take", "address_key", "check_all", "take_all"]

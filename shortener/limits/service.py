@@ -1,0 +1,61 @@
+"""The limits on creates, registrations and misses of callers who are not trusted."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shortener.limits.limiter import Limiter, Rate, Take, Timer, check_all, take_all
+from shortener.limits.model import Kind, address_key
+
+_MISSES = "too many requests for what does not exist"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How much of each kind one address may ask for; of `creates` each account as well."""
+
+    creates: Rate
+    registrations: Rate
+    misses: Rate
+
+
+class Limits:
+    """Counts what callers ask for. Trusted callers are not brought here. Nothing here waits."""
+
+    def __init__(self, rates: Rates, *, keys_max: int, timer: Timer = time.monotonic_ns) -> None:
+        self._creates_by_address = Limiter(rates.creates, keys_max=keys_max, timer=timer)
+        self._creates_by_account = Limiter(rates.creates, keys_max=keys_max, timer=timer)
+        self._registrations = Limiter(rates.registrations, keys_max=keys_max, timer=timer)
+        self._misses = Limiter(rates.misses, keys_max=keys_max, timer=timer)
+
+    @property
+    def limiters(self) -> Mapping[str, Limiter]:
+        """The limiters by name, to be watched."""
+        return {
+            "creates_by_address": self._creates_by_address,
+            "creates_by_account": self._creates_by_account,
+            "registrations": self._registrations,
+            "misses": self._misses,
+        }
+
+    def admit(self, kind: Kind, address: str, account_id: str = "") -> None:
+        """Count one request of this kind. Raises `errors.Exhausted` when there were too many; then it is not counted.
+
+        `account_id` is who calls, if that is proven: what a caller may freely claim would use up someone else's.
+        """
+        key = address_key(address)
+        if kind == "registrations":
+            take_all([Take(self._registrations, key)], "too many registrations from this address")
+            return
+        takes = [Take(self._creates_by_address, key)]
+        if account_id:
+            takes.append(Take(self._creates_by_account, account_id))
+        take_all(takes, "too many links created from this address or by this account")
+
+    def check_misses(self, address: str) -> None:
+        """Raise `errors.Exhausted` when this address has asked for too much that does not exist."""
+        check_all([Take(self._misses, address_key(address))], _MISSES)
+
+    def miss(self, address: str) -> None:
+        """Count one request for what does not exist."""
+        self._misses.take(address_key(address))
