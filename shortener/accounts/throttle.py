@@ -25,7 +25,7 @@ _REFUSAL = "too many logins, try again later"
 class LoginRates:
     """`attempts` and `address_failures` are for each address; `failures` for each account at each address.
 
-    `failures` is also how many an account may see from everywhere before the brake is on.
+    Twice that burst is what an account may see from everywhere before the brake is on.
     """
 
     attempts: Rate
@@ -47,7 +47,9 @@ class LoginThrottle:
         self._attempts = Limiter(rates.attempts, keys_max=keys_max, timer=timer)
         self._address_failures = Limiter(rates.address_failures, keys_max=keys_max, timer=timer)
         self._failures = Limiter(rates.failures, keys_max=keys_max, timer=timer)
-        self._account_failures = Limiter(rates.failures, keys_max=keys_max, timer=timer)
+        # Twice the burst, so that one address alone does not put the brake on.
+        everywhere = Rate(rates.failures.per_minute, 2 * rates.failures.burst)
+        self._account_failures = Limiter(everywhere, keys_max=keys_max, timer=timer)
         self._known: OrderedDict[str, None] = OrderedDict()
         self._known_max = keys_max
         self._digest_key = secrets.token_bytes(_DIGEST_BYTES)

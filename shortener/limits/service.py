@@ -52,6 +52,10 @@ class Limits:
             takes.append(Take(self._creates_by_account, account_id))
         take_all(takes, "too many links created from this address or by this account")
 
+    def are_too_many(self, address: str) -> bool:
+        """Tell whether `check_misses` would refuse this address."""
+        return self._misses.wait(address_key(address)) > 0
+
     def check_misses(self, address: str) -> None:
         """Raise `errors.Exhausted` when this address has asked for too much that does not exist."""
         check_all([Take(self._misses, address_key(address))], _MISSES)

@@ -128,7 +128,8 @@ class RedirectHandler:
     async def _find(self, request: web.BaseRequest, short_code: str) -> Link:
         """Return the link. Who has asked for too many unknown codes is refused before any look-up but in memory."""
         misses = self._misses
-        if misses is not None and self._peek(short_code) is None:
+        is_over = misses is not None and misses.are_too_many(self._address(request))
+        if misses is not None and is_over and self._peek(short_code) is None:
             misses.check_misses(self._address(request))
         try:
             async with asyncio.timeout(self._timeout_seconds):

@@ -62,6 +62,9 @@ class Clicks(Protocol):
 class Misses(Protocol):
     """Bounds how many unknown codes one address may ask for."""
 
+    def are_too_many(self, address: str) -> bool:
+        """Tell whether this address has asked for too many."""
+
     def check_misses(self, address: str) -> None:
         """Raise `errors.Exhausted` when this address has asked for too many."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shortener import errors
 from shortener.links.model import Link
-from shortener.redirect.ports import LookUp, Settled, Withheld
+from shortener.redirect.ports import LookUp, Misses, Settled, Withheld
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
 from tests.fakes import FakeClock
@@ -130,6 +130,7 @@ class World:
         settled: Settled | None = None,
         look_up: LookUp | None = None,
         withheld: Withheld | None = None,
+        misses: Misses | None = None,
         **changes: object,
     ) -> AsyncIterator["World"]:
         settings = replace(SETTINGS, **changes)  # type: ignore[arg-type] # tests name real fields
@@ -143,6 +144,7 @@ class World:
             new_id=lambda: "request-1",
             settings=settings,
             look_up=look_up,
+            misses=misses,
             settled=settled,
             withheld=withheld,
         ) as self.server:

@@ -372,3 +372,37 @@ async def test_metrics_are_prometheus_text(client: ClientSession) -> None:
     async with client.get("/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
         assert "calls_total 1.0" in await answer.text()
+
+
+async def test_the_client_is_the_hop_before_the_trusted_proxies(site: Site, client: ClientSession) -> None:
+    forwarded = [("X-Forwarded-For", "203.0.113.9, 198.51.100.7"), ("X-Forwarded-For", "127.0.0.1")]
+    async with client.get("/api/urls", headers=forwarded) as answer:
+        assert answer.status == 200
+    assert [call.address for call in site.calls] == ["198.51.100.7"]
+
+
+async def test_a_limited_route_is_admitted_once_it_is_well_formed(site: Site, client: ClientSession) -> None:
+    async with client.post("/api/urls", data=b"{", headers={"Content-Type": "application/json"}) as answer:
+        assert answer.status == 400
+    async with client.post("/api/urls", json={}, headers={"Authorization": "Bearer none"}) as answer:
+        assert answer.status == 401
+    assert site.admitted == []
+    async with client.post("/api/urls", json={}, headers={"X-Forwarded-For": "2001:db8::1"}) as answer:
+        assert answer.status == 201
+    async with client.get("/api/urls/abc") as answer:
+        assert answer.status == 200
+    assert site.admitted == [("creates", "2001:db8::1", "7")]
+
+
+async def test_over_a_limit_is_429_with_the_seconds_to_wait(site: Site, client: ClientSession) -> None:
+    site.over_limit = True
+    async with client.post("/api/urls", json={}) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "42")
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert await answer.json() == {
+            "type": "/problems/exhausted",
+            "title": "Slow down",
+            "status": 429,
+            "detail": "too many links",
+        }
+    assert site.calls == []
