@@ -1,0 +1,36 @@
+"""Thousands of random examples of what tests/analytics tries with hundreds: statistics equal the naive model."""
+
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+
+from tests.analytics import test_reports_properties as properties
+from tests.analytics.test_reports_properties import Subject, subject
+
+EXAMPLES = 5_000
+PROMISE = "counters, events and roll-ups agree"
+__all__ = ["subject"]  # the fixture
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_stats_equal_the_naive_model",
+        "test_series_equal_the_naive_model",
+        "test_geo_stats_equal_the_naive_model",
+    ],
+)
+def test_statistics_equal_the_naive_model(
+    subject: Subject,  # noqa: F811 - pytest's way to name a fixture
+    request: pytest.FixtureRequest,
+    figure: Callable[[str, str], None],
+    name: str,
+) -> None:
+    if not request.config.getoption("--torture"):
+        pytest.skip("the quick form is tests/analytics/test_reports_properties.py")
+    examined = getattr(properties, name)
+    examined._hypothesis_internal_use_settings = hypothesis.settings(max_examples=EXAMPLES, deadline=None)
+    examined(subject=subject)
+    figure(PROMISE, f"{name.removeprefix('test_').replace('_', ' ')}: {EXAMPLES:,} random examples")
