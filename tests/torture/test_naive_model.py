@@ -23,7 +23,7 @@ __all__ = ["subject"]  # the fixture
     ],
 )
 def test_statistics_equal_the_naive_model(
-    subject: Subject,  # noqa: F811 - pytest's way to name a fixture
+    subject: Subject,
     request: pytest.FixtureRequest,
     figure: Callable[[str, str], None],
     name: str,
