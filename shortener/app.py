@@ -40,6 +40,8 @@ from shortener.links.qr import QrCodes
 from shortener.links.rpc import UrlRpc
 from shortener.links.screen import Screen, followed, load_screen
 from shortener.links.store import SqliteLinkStore
+from shortener.replays import Replays
+from shortener.replays.keeping import open_replays
 from shortener.sections import Config
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.migrate import load_migrations, migrate, migrations_folder, pending
@@ -86,6 +88,7 @@ class App:
     qr_codes: QrCodes
     screen: Screen | None
     """What is kept from visitors by the operator's lists; None without any."""
+    replays: Replays
 
 
 @asynccontextmanager
@@ -125,6 +128,10 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     screen = await in_thread("lists", lambda: screen_of(config))
     if screen is not None:
         await stack.enter_async_context(followed(screen, every_seconds=config.links.lists_check_seconds))
+    kept = config.idempotency
+    replays = await stack.enter_async_context(
+        open_replays(database, data_dir, clock=clock, ttl_seconds=kept.ttl_seconds, keys_max=kept.keys_max)
+    )
     links = LinkService(
         store=cache,
         transactions=database.transaction,
@@ -133,6 +140,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         render_qr=qr_codes,
         own=own,
         blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
+        replays=replays,
     )
     passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
     stack.push_async_callback(passwords.close)
@@ -145,7 +153,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         throttle=throttle,
         clock=clock,
     )
-    statistics = await _open_analytics(stack, config, clock, database, links)
+    statistics = await _open_analytics(stack, config, clock, database, links, replays)
     client_addresses = rates.client_addresses(config)
     caller = rates.rpc_caller(config, client_addresses)
     return App(
@@ -173,6 +181,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         passwords=passwords,
         qr_codes=qr_codes,
         screen=screen,
+        replays=replays,
     )
 
 
@@ -187,7 +196,12 @@ class _Analytics:
 
 
 async def _open_analytics(
-    stack: AsyncExitStack, config: Config, clock: Clock, database: SqliteDatabase, links: LinkService
+    stack: AsyncExitStack,
+    config: Config,
+    clock: Clock,
+    database: SqliteDatabase,
+    links: LinkService,
+    replays: Replays,
 ) -> _Analytics:
     data_dir = Path(config.storage.data_dir)
     rotation = cast("Rotation", config.analytics.visitor_key_rotation)
@@ -222,6 +236,7 @@ async def _open_analytics(
         clock=clock,
         describe=ClickDescriber(visitors, geo, agents, clock),
         country_name=country_name,
+        replays=replays,
     )
     await stack.enter_async_context(
         open_collector(collector, replay_seconds=config.clicks.replay_seconds, stop_seconds=COLLECTOR_STOP_SECONDS)

@@ -29,6 +29,8 @@ def of_app(app: App) -> Iterator[Reading]:
     yield "shortener_click_batch_failures_total", "Those tried again.", {}, lambda: collector.stats.failures
     yield "shortener_journal_lost_bytes_total", "Damaged bytes skipped.", {}, lambda: collector.stats.lost_bytes
     yield "shortener_click_backlog_bytes", "Bytes of clicks that wait.", {}, collector.backlog_bytes
+    yield "shortener_idempotency_keys", "Idempotency keys remembered.", {}, lambda: app.replays.count
+    yield "shortener_replayed_answers_total", "Answers given again.", {}, lambda: app.replays.replayed
     yield "shortener_commits_total", "Commits.", {}, lambda: database.writer_stats.commits
     yield "shortener_writes_total", "Units of work committed.", {}, lambda: database.writer_stats.units
     yield "shortener_commit_seconds", "Transactions, by the time they took.", {}, database.writer_stats.commit_seconds

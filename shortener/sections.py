@@ -172,6 +172,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Idempotency:
+    """Calls that come twice with one idempotency key."""
+
+    ttl_seconds: int = _number(86_400, 60, 2_592_000)
+    keys_max: int = _number(1_000_000, 1, 100_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """The process."""
 
@@ -203,5 +211,6 @@ class Config:
     analytics: Analytics = field(default_factory=Analytics)
     clicks: Clicks = field(default_factory=Clicks)
     limits: Limits = field(default_factory=Limits)
+    idempotency: Idempotency = field(default_factory=Idempotency)
     server: Server = field(default_factory=Server)
     log: Log = field(default_factory=Log)

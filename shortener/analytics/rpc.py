@@ -1,5 +1,7 @@
 """AnalyticsRpc: `analytics.AnalyticsService` over gRPC. Message in, message out; no rule, no status code."""
 
+from grpclib.const import Handler
+
 from shortener.analytics import wire
 from shortener.analytics.service import AnalyticsService
 from shortener.gen.analytics import (
@@ -13,6 +15,9 @@ from shortener.gen.analytics import (
     TrackClickRequest,
     TrackClickResponse,
 )
+from shortener.transport.idempotency import keyed
+
+TRACK_CLICK = "/analytics.AnalyticsService/TrackClick"
 
 
 class AnalyticsRpc(AnalyticsServiceBase):
@@ -21,7 +26,9 @@ class AnalyticsRpc(AnalyticsServiceBase):
     def __init__(self, analytics: AnalyticsService) -> None:
         self._analytics = analytics
 
-    async def track_click(self, track_click_request: TrackClickRequest) -> TrackClickResponse:
+    async def track_click(
+        self, track_click_request: TrackClickRequest, *, idempotency_key: str | None = None
+    ) -> TrackClickResponse:
         """Record one click."""
         request = track_click_request
         click_id = await self._analytics.record(
@@ -30,6 +37,7 @@ class AnalyticsRpc(AnalyticsServiceBase):
             user_agent=request.user_agent,
             referrer=request.referer,
             at=request.timestamp,
+            idempotency_key=idempotency_key,
         )
         return wire.tracked_message(click_id)
 
@@ -52,3 +60,9 @@ class AnalyticsRpc(AnalyticsServiceBase):
         """Answer countries and cities over all time."""
         request = get_geo_stats_request
         return wire.geo_message(await self._analytics.geo_stats(request.short_code, request.limit))
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Return the methods by path; TrackClick is not the generated one, because it takes idempotency keys."""
+        mapping = super().__mapping__()
+        mapping[TRACK_CLICK] = mapping[TRACK_CLICK]._replace(func=keyed(self.track_click))
+        return mapping

@@ -25,6 +25,7 @@ from shortener.analytics.stats import (
 )
 from shortener.clock import Clock
 from shortener.links import Link, LinkService
+from shortener.replays import Answer, Asked, Replays
 from shortener.tx import Transactions, Tx
 
 AHEAD_MAX_SECONDS = DAY
@@ -47,6 +48,7 @@ class AnalyticsService:
         clock: Clock,
         describe: DescribeClick,
         country_name: Callable[[str], str],
+        replays: Replays,
     ) -> None:
         self._links = links
         self._clicks = clicks
@@ -55,16 +57,38 @@ class AnalyticsService:
         self._clock = clock
         self._describe = describe
         self._country_name = country_name
+        self._replays = replays
 
-    async def record(self, short_code: str, *, address: str, user_agent: str, referrer: str, at: int) -> int:
+    async def record(
+        self,
+        short_code: str,
+        *,
+        address: str,
+        user_agent: str,
+        referrer: str,
+        at: int,
+        idempotency_key: str | None = None,
+    ) -> int:
         """Record one click and return its id, once it is durable and every later read sees it.
 
         `at` 0 means now; the past is accepted and counts in its own period. An empty `address` is a click without a
-        visitor. Raises `errors.Invalid` (`timestamp`, `ip_address`), `errors.NotFound` if unknown or deleted.
+        visitor. With a key that came before for this link, return that click's id and record nothing. Raises
+        `errors.Invalid` (`timestamp`, `ip_address`), `errors.NotFound` if unknown or deleted, `errors.Conflict` for a
+        key that came with another click, `errors.Exhausted` when too many keys are kept.
         """
+        asked = None
+        if idempotency_key is not None:
+            request = (address, user_agent, referrer, at)
+            asked = self._replays.asked("TrackClick", short_code, idempotency_key, request)
+            answer = await self._replays.find(asked)
+            if answer is not None:
+                return _click_id(answer)
         at = _parse_click_time(at, self._clock())
         link = await self._links.get(short_code)
         click = await self._describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
+        if asked is not None:
+            call = asked
+            return await self._transactions(lambda tx: self._append_once(tx, click, call))
         return await self._transactions(lambda tx: self._append(tx, click))
 
     async def stats(self, short_code: str, start: int, end: int, *, owner_id: str | None = None) -> Stats:
@@ -126,6 +150,15 @@ class AnalyticsService:
             self._links.add_clicks(tx, {click.ref: 1})
         return click_id
 
+    def _append_once(self, tx: Tx, click: Click, asked: Asked) -> int:
+        """Record the click, and that it answers this call, unless another does already."""
+        answer = self._replays.find_in(tx, asked)
+        if answer is not None:
+            return _click_id(answer)
+        click_id = self._append(tx, click)
+        self._replays.keep(tx, asked, (click_id,))
+        return click_id
+
     async def _bounded(self, link: Link, within: TimeRange, step: Granularity) -> TimeRange:
         """Return the range with the sides it leaves open decided."""
         start, end = within.start, within.end
@@ -138,6 +171,12 @@ class AnalyticsService:
 
     def _ranked(self, counts: Mapping[str, int], total: int) -> list[CountryCount]:
         return rank_countries(counts, {code: self._country_name(code) for code in counts}, total)
+
+
+def _click_id(answer: Answer) -> int:
+    (click_id,) = answer
+    assert isinstance(click_id, int)
+    return click_id
 
 
 def _parse_click_time(at: int, now: int) -> int:

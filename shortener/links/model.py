@@ -77,11 +77,15 @@ class LinkPage:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A link just made, as its maker is told; `qr_png` is empty when it was not asked for."""
+    """A link just made, as its maker is told; `qr_png` is empty when it was not asked for.
+
+    `is_replay`: it was made by an earlier call with the same idempotency key, and may have changed since.
+    """
 
     link: Link
     short_url: str
     qr_png: bytes
+    is_replay: bool = False
 
 
 def parse_expires_at(expires_at: int) -> int:

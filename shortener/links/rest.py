@@ -6,8 +6,10 @@ from shortener import errors
 from shortener.errors import Code
 from shortener.gen import url as pb
 from shortener.links import wire
+from shortener.links.model import Created
 from shortener.links.ports import QrFormat
 from shortener.links.service import LinkService
+from shortener.transport.idempotency import REPLAYED
 from shortener.transport.routes import Call, Query, Reply, Route
 
 _LIST_PATH = "/api/urls"
@@ -29,8 +31,9 @@ def _collection_routes(links: LinkService) -> list[Route]:
             call.caller_id(),
             expires_at=call.body.expires_at,
             with_qr=not call.body.omit_qr_code,
+            idempotency_key=call.idempotency_key,
         )
-        return Reply(wire.create_response(created), status=201, headers=_location(created.link.short_code))
+        return Reply(wire.create_response(created), status=201, headers=_created_headers(created))
 
     async def create_custom(call: Call) -> Reply:
         assert isinstance(call.body, pb.CreateCustomUrlRequest)
@@ -40,8 +43,9 @@ def _collection_routes(links: LinkService) -> list[Route]:
             call.caller_id(),
             expires_at=call.body.expires_at,
             with_qr=not call.body.omit_qr_code,
+            idempotency_key=call.idempotency_key,
         )
-        return Reply(wire.create_custom_response(created), status=201, headers=_location(created.link.short_code))
+        return Reply(wire.create_custom_response(created), status=201, headers=_created_headers(created))
 
     async def page(call: Call) -> Reply:
         found = await links.page(call.caller_id(), limit=call.number("limit"), offset=call.number("offset"))
@@ -57,7 +61,8 @@ def _collection_routes(links: LinkService) -> list[Route]:
             body_hides=_HIDDEN,
             reply=pb.CreateUrlResponse,
             status=201,
-            errors=(Code.INVALID, Code.EXHAUSTED),
+            errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+            takes_key=True,
             limit="creates",
         ),
         Route(
@@ -71,6 +76,7 @@ def _collection_routes(links: LinkService) -> list[Route]:
             status=201,
             errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
             limit="creates",
+            takes_key=True,
         ),
         Route(
             "GET",
@@ -130,8 +136,9 @@ def _link_routes(links: LinkService) -> list[Route]:
     ]
 
 
-def _location(short_code: str) -> dict[str, str]:
-    return {"Location": f"{_LIST_PATH}/{short_code}"}
+def _created_headers(created: Created) -> dict[str, str]:
+    location = {"Location": f"{_LIST_PATH}/{created.link.short_code}"}
+    return location | {REPLAYED: "true"} if created.is_replay else location
 
 
 def _qr_format(text: str) -> QrFormat:

@@ -7,7 +7,10 @@ from shortener import errors
 from shortener.gen import url as pb
 from shortener.links import wire
 from shortener.links.service import LinkService
+from shortener.transport.idempotency import keyed
 
+CREATE_URL = "/url.URLService/CreateURL"
+CREATE_CUSTOM_URL = "/url.URLService/CreateCustomURL"
 GET_URL = "/url.URLService/GetURL"
 
 
@@ -17,16 +20,22 @@ class UrlRpc(pb.UrlServiceBase):
     def __init__(self, links: LinkService) -> None:
         self._links = links
 
-    async def create_url(self, create_url_request: pb.CreateUrlRequest) -> pb.CreateUrlResponse:
+    async def create_url(
+        self, create_url_request: pb.CreateUrlRequest, *, idempotency_key: str | None = None
+    ) -> pb.CreateUrlResponse:
         """Make a link with a random short code."""
         request = create_url_request
         created = await self._links.create(
-            request.long_url, request.user_id, expires_at=request.expires_at, with_qr=not request.omit_qr_code
+            request.long_url,
+            request.user_id,
+            expires_at=request.expires_at,
+            with_qr=not request.omit_qr_code,
+            idempotency_key=idempotency_key,
         )
         return wire.create_response(created)
 
     async def create_custom_url(
-        self, create_custom_url_request: pb.CreateCustomUrlRequest
+        self, create_custom_url_request: pb.CreateCustomUrlRequest, *, idempotency_key: str | None = None
     ) -> pb.CreateCustomUrlResponse:
         """Make a link whose short code the caller chooses."""
         request = create_custom_url_request
@@ -36,6 +45,7 @@ class UrlRpc(pb.UrlServiceBase):
             request.user_id,
             expires_at=request.expires_at,
             with_qr=not request.omit_qr_code,
+            idempotency_key=idempotency_key,
         )
         return wire.create_custom_response(created)
 
@@ -59,8 +69,13 @@ class UrlRpc(pb.UrlServiceBase):
         return wire.increment_response(await self._links.increment_clicks(increment_clicks_request.short_code))
 
     def __mapping__(self) -> dict[str, Handler]:
-        """Return the methods by path; GetURL is not the generated one, because it may answer twice."""
+        """Return the methods by path: GetURL is not the generated one, because it may answer twice.
+
+        Nor are those that make links: they take idempotency keys.
+        """
         mapping = super().__mapping__()
+        mapping[CREATE_URL] = mapping[CREATE_URL]._replace(func=keyed(self.create_url))
+        mapping[CREATE_CUSTOM_URL] = mapping[CREATE_CUSTOM_URL]._replace(func=keyed(self.create_custom_url))
         mapping[GET_URL] = mapping[GET_URL]._replace(func=self._get_url)
         return mapping
 

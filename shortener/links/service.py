@@ -1,6 +1,7 @@
 """The use cases of links: create, look up, list, delete, count."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from shortener import errors
 from shortener.clock import Clock
@@ -20,6 +21,7 @@ from shortener.links.model import (
     unknown_link,
 )
 from shortener.links.ports import Blocks, LinkStore, NewCode, QrFormat, RenderQr
+from shortener.replays import Answer, Asked, Replays
 from shortener.tx import Transactions, Tx
 
 CODE_ATTEMPTS_MAX = 10
@@ -44,6 +46,7 @@ class LinkService:
         new_code: NewCode,
         render_qr: RenderQr,
         own: OwnAddresses,
+        replays: Replays,
         blocks: Blocks | None = None,
     ) -> None:
         self._store = store
@@ -53,6 +56,7 @@ class LinkService:
         self._render_qr = render_qr
         self._own = own
         self._blocks = blocks
+        self._replays = replays
 
     def short_url(self, short_code: str) -> str:
         """Return the whole short URL of this code."""
@@ -62,35 +66,48 @@ class LinkService:
         """Tell whether this link redirects now."""
         return link.is_live(self._clock())
 
-    async def create(self, long_url: str, owner_id: str, *, expires_at: int, with_qr: bool) -> Created:
-        """Make a link with a random short code.
+    async def create(
+        self, long_url: str, owner_id: str, *, expires_at: int, with_qr: bool, idempotency_key: str | None = None
+    ) -> Created:
+        """Make a link with a random short code; with a key that the owner used before, return that link as it was then.
 
-        Raises `errors.Invalid`; `errors.Exhausted` when too many QR codes wait; `CodesExhausted`.
+        Raises `errors.Invalid`; `errors.Conflict` for a key that came with another request; `errors.Exhausted` when
+        too many QR codes wait or too many keys are kept; `CodesExhausted`.
         """
         destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
         expires_at = parse_expires_at(expires_at)
+        asked = self._asked("CreateURL", owner_id, idempotency_key, (long_url, expires_at, with_qr))
         for _ in range(CODE_ATTEMPTS_MAX):
             link = self._new_link(self._new_code(), destination, owner_id, expires_at, is_alias=False)
-            created = await self._add(link, with_qr=with_qr)
+            created = await self._add(link, asked, with_qr=with_qr)
             if created:
                 return created
         raise CodesExhausted(f"{CODE_ATTEMPTS_MAX} random short codes in a row were taken")
 
     async def create_custom(
-        self, alias: str, long_url: str, owner_id: str, *, expires_at: int, with_qr: bool
+        self,
+        alias: str,
+        long_url: str,
+        owner_id: str,
+        *,
+        expires_at: int,
+        with_qr: bool,
+        idempotency_key: str | None = None,
     ) -> Created:
-        """Make a link whose short code the caller chooses.
+        """Make a link whose short code the caller chooses; with a key that the owner used before, return that link.
 
         Raises `errors.Invalid`; `errors.Conflict` with three free aliases when the code is or ever was in use (but
-        for the owner's own deleted alias); `errors.Exhausted` when too many QR codes wait.
+        for the owner's own deleted alias), and for a key that came with another request; `errors.Exhausted` when too
+        many QR codes wait or too many keys are kept.
         """
         alias = parse_alias(alias)
         destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
         expires_at = parse_expires_at(expires_at)
+        asked = self._asked("CreateCustomURL", owner_id, idempotency_key, (alias, long_url, expires_at, with_qr))
         link = self._new_link(alias, destination, owner_id, expires_at, is_alias=True)
-        created = await self._add(link, with_qr=with_qr)
+        created = await self._add(link, asked, with_qr=with_qr)
         if created:
             return created
         suggestions = await self.suggestions(alias)
@@ -174,13 +191,62 @@ class LinkService:
             raise errors.Invalid("long_url leads to a host that is blocked here", field="long_url")
         return destination
 
-    async def _add(self, link: NewLink, *, with_qr: bool) -> Created | None:
+    def _asked(self, method: str, owner_id: str, key: str | None, request: Answer) -> Asked | None:
+        return None if key is None else self._replays.asked(method, owner_id, key, request)
+
+    async def _add(self, link: NewLink, asked: Asked | None, *, with_qr: bool) -> Created | None:
         """Store a link; None when its code is taken.
 
         The image is drawn before the link is stored: if drawing is refused or fails, there must not be a link that
         nobody was told about. Drawing beside the commit would save nothing, because it takes the event loop's time.
         """
+        if asked is not None:
+            return await self._add_once(link, asked, with_qr=with_qr)
         short_url = self.short_url(link.short_code)
         qr_png = await self._render_qr(short_url, "png") if with_qr else b""
         stored = await self._transactions(lambda tx: self._store.add(tx, link))
         return Created(stored, short_url, qr_png) if stored else None
+
+    async def _add_once(self, link: NewLink, asked: Asked, *, with_qr: bool) -> Created | None:
+        """Store a link, and that it answers this call; or return the one that does already, as it was then."""
+        answer = await self._replays.find(asked)
+        if answer is None:
+            short_url = self.short_url(link.short_code)
+            qr_png = await self._render_qr(short_url, "png") if with_qr else b""
+            outcome = await self._transactions(lambda tx: self._store_once(tx, link, asked))
+            if isinstance(outcome, Link):
+                return Created(outcome, short_url, qr_png)
+            if outcome is None:
+                return None
+            answer = outcome
+        first = _first_link(link, answer)
+        short_url = self.short_url(first.short_code)
+        qr_png = await self._render_qr(short_url, "png") if with_qr else b""
+        return Created(first, short_url, qr_png, is_replay=True)
+
+    def _store_once(self, tx: Tx, link: NewLink, asked: Asked) -> Link | Answer | None:
+        """Return the link as stored, None when its code is taken, or the answer that the call has had."""
+        answer = self._replays.find_in(tx, asked)
+        if answer is not None:
+            return answer
+        stored = self._store.add(tx, link)
+        if stored is not None:
+            self._replays.keep(tx, asked, (stored.id, stored.short_code, stored.created_at))
+        return stored
+
+
+def _first_link(link: NewLink, answer: Answer) -> Link:
+    """Return the link that an earlier call made: all but what it was given then follows from the same request."""
+    link_id, short_code, created_at = cast("tuple[int, str, int]", answer)
+    return Link(
+        id=link_id,
+        short_code=short_code,
+        destination=link.destination,
+        owner_id=link.owner_id,
+        created_at=created_at,
+        updated_at=created_at,
+        expires_at=link.expires_at,
+        deleted_at=0,
+        is_alias=link.is_alias,
+        clicks=0,
+    )

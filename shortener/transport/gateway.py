@@ -13,6 +13,7 @@ from shortener.errors import Code
 from shortener.transport import jsonio
 from shortener.transport.addresses import ClientAddresses
 from shortener.transport.auth import Authenticate, Principal, bearer_token
+from shortener.transport.idempotency import HEADER, one_key
 from shortener.transport.problems import http_problem, problem
 from shortener.transport.routes import Admit, Call, Query, Reply, Route
 from shortener.transport.statuses import TABLE
@@ -90,6 +91,7 @@ def _handler(
             query=query,
             body=_body(route, content),
             address=door.address(request),
+            idempotency_key=one_key(request.headers.getall(HEADER, [])) if route.takes_key else None,
         )
         if route.limit is not None:
             door.admit(route.limit, call.address, principal.user_id if principal else "")

@@ -9,6 +9,7 @@ import betterproto
 from shortener.errors import Code
 from shortener.transport.descriptors import comments, pool
 from shortener.transport.fields import Field, fields_of
+from shortener.transport.idempotency import HEADER, REPLAYED
 from shortener.transport.problems import HTTP_PROBLEMS, MEDIA_TYPE
 from shortener.transport.routes import Query, Route
 from shortener.transport.statuses import TABLE
@@ -87,7 +88,11 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
         "summary": route.summary,
         "tags": [_tag(route.path)],
         "security": [{"bearer": []}] if route.auth else [],
-        "parameters": [*parameters, *(_query_parameter(query) for query in route.query)],
+        "parameters": [
+            *parameters,
+            *(_query_parameter(query) for query in route.query),
+            *([_KEY] if route.takes_key else []),
+        ],
         "responses": {str(route.status): _success(route, schemas)},
     }
     if route.body is not None:
@@ -132,6 +137,20 @@ def _query_parameter(query: Query) -> Json:
     return {"name": query.name, "in": "query", "description": query.description, "schema": schema}
 
 
+_KEY: Json = {
+    "name": HEADER,
+    "in": "header",
+    "description": (
+        "Makes it safe to try again: for 24 hours, a call with the key and the body of an earlier one does nothing "
+        "but return the earlier answer. Any unique text, such as a UUID; with another body it is refused."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_REPLAYED: Json = {
+    REPLAYED: {"schema": {"type": "string", "enum": ["true"]}, "description": "Sent when this was answered before."}
+}
+
+
 def _success(route: Route, schemas: dict[str, Json]) -> Json:
     if route.media_types:
         content: Json = {media_type: {} for media_type in route.media_types}
@@ -142,6 +161,8 @@ def _success(route: Route, schemas: dict[str, Json]) -> Json:
         "description": "Created" if route.status == 201 else "OK",
         "content": {"application/json": {"schema": _reference(route.reply, schemas)}},
     }
+    if route.takes_key:
+        response["headers"] = _REPLAYED
     return response
 
 

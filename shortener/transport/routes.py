@@ -33,7 +33,8 @@ class Call:
     """One parsed request. Path and query values and the body have their declared types.
 
     `query` holds every declared parameter. `body` is set when the route declares one. `address` is the client's
-    IP address, behind proxies that are trusted to forward it; it is never empty on the gateway.
+    IP address, behind proxies that are trusted to forward it; it is never empty on the gateway. `idempotency_key` is
+    what came as that header, unchecked; None without it and on routes that do not take one.
     """
 
     principal: Principal | None = None
@@ -41,6 +42,7 @@ class Call:
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: betterproto.Message | None = None
     address: str = ""
+    idempotency_key: str | None = None
 
     def caller_id(self) -> str:
         """Return the caller's user id; raises `errors.Unauthenticated` without a principal."""
@@ -108,3 +110,5 @@ class Route:
     limit: Kind | None = None
     slow: bool = False
     """True for statistics, which get the longer default deadline."""
+    takes_key: bool = False
+    """True where an `Idempotency-Key` makes it safe to try again."""

@@ -74,7 +74,7 @@ def _fill(data_dir: Path, draft: Path, progress: Progress) -> Manifest:
         schema = check_applied(data_dir / DATABASE_FILE, snapshot, load_migrations(migrations_folder()))
         position = position_of(snapshot)
     _drop_moved(Segments(draft / files.JOURNAL), position)
-    for name in (files.SECRET, files.VISITOR_KEY):
+    for name in files.KEYS:
         with suppress(FileNotFoundError):  # never served, or the secret is configured elsewhere
             files.copy(data_dir / name, draft / name)
     _check_copy(draft / DATABASE_FILE)

@@ -13,10 +13,12 @@ from shortener.app import DATABASE_FILE
 JOURNAL: Final = "journal"
 SECRET: Final = "secret"  # noqa: S105 - a file's name
 VISITOR_KEY: Final = "visitor.key"
+REPLAY_KEY: Final = "idempotency.key"
+KEYS: Final = (SECRET, VISITOR_KEY, REPLAY_KEY)
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
 
-_NAMES = re.compile(rf"{re.escape(DATABASE_FILE)}|{SECRET}|{re.escape(VISITOR_KEY)}|{JOURNAL}/{SEGMENT_NAME.pattern}")
+_NAMES = re.compile(rf"{'|'.join(map(re.escape, (DATABASE_FILE, *KEYS)))}|{JOURNAL}/{SEGMENT_NAME.pattern}")
 _PIECE = 1 << 20
 
 Report = Callable[[int], None]

@@ -22,8 +22,7 @@ _OURS = (
     DATABASE_FILE,
     *(f"{DATABASE_FILE}{suffix}" for suffix in ("-wal", "-shm", "-journal")),
     files.JOURNAL,
-    files.SECRET,
-    files.VISITOR_KEY,
+    *files.KEYS,
 )
 
 

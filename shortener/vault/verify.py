@@ -159,7 +159,7 @@ def _records(segments: Segments, number: int) -> tuple[list[int], int]:
 def _modes(directory: Path) -> Iterator[str]:
     if (directory / RESTORING).exists():
         yield f"{directory} holds half a backup: run `shortener restore --force` again"
-    ours = [directory, *directory.glob(f"{DATABASE_FILE}*"), directory / files.SECRET, directory / files.VISITOR_KEY]
+    ours = [directory, *directory.glob(f"{DATABASE_FILE}*"), *(directory / name for name in files.KEYS)]
     for path in [*ours, directory / files.JOURNAL, *(directory / files.JOURNAL).glob("*")]:
         try:
             status = path.stat()

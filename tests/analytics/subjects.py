@@ -12,6 +12,7 @@ from tests.analytics.naive import NaiveClicks, country_name
 from tests.fakes import FakeClock, FakeTransactions
 from tests.links.builders import a_link
 from tests.links.fakes import MemoryLinkStore, a_link_service
+from tests.replays.fakes import some_replays
 
 
 async def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
@@ -47,6 +48,7 @@ class Analytics:
             clock=self.clock,
             describe=describe,
             country_name=country_name,
+            replays=some_replays(self.clock),
         )
 
     async def click(self, at: int = 0, address: str = "", user_agent: str = "", referrer: str = "") -> int:

@@ -29,6 +29,7 @@ from tests.analytics.subjects import describe
 from tests.fakes import FakeClock
 from tests.links.builders import a_link
 from tests.links.fakes import MemoryLinkStore, a_link_service
+from tests.replays.fakes import some_replays
 
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
 INT64_MAX = (1 << 63) - 1
@@ -130,6 +131,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
                 clock=clock,
                 describe=describe,
                 country_name=country_name,
+                replays=some_replays(clock),
             )
             for count_bots, store in stores.items()
         }

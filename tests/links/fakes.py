@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from shortener.clock import Clock
 from shortener.links import Link, LinkRef, LinkService, LinkStore, NewCode, NewLink, OwnAddresses, QrFormat
 from shortener.links.ports import Blocks
+from shortener.replays import Replays
 from shortener.tx import Transactions, Tx
 from tests.fakes import FakeClock, FakeTransactions
 from tests.links.builders import some_addresses
+from tests.replays.fakes import some_replays
 
 
 class MemoryLinkStore:
@@ -113,6 +115,7 @@ def a_link_service(
     render_qr: FakeQr | None = None,
     own: OwnAddresses | None = None,
     blocks: Blocks | None = None,
+    replays: Replays | None = None,
 ) -> LinkService:
     """Return a service on fakes, but for what the test gives."""
     return LinkService(
@@ -123,4 +126,5 @@ def a_link_service(
         render_qr=render_qr or FakeQr(),
         own=own or some_addresses(),
         blocks=blocks,
+        replays=replays or some_replays(clock),
     )

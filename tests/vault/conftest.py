@@ -12,6 +12,7 @@ from shortener.analytics.journal import Journal, open_journal
 from shortener.analytics.model import NOWHERE, START
 from shortener.analytics.visitors import open_visitors
 from shortener.links import LinkRef
+from shortener.replays.keeping import load_secret
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
 from tests.bench.load import fill
 
@@ -30,6 +31,7 @@ async def data_dir(tmp_path: Path) -> Path:
     directory = tmp_path / "data"
     await fill(directory, World(LINKS, CLICKS, NOW - YEAR_SECONDS, NOW, "zipf", 1), Progress(disable=True))
     load_keys(secret="", secret_file="", data_dir=directory)
+    load_secret(directory / "idempotency.key")
     open_visitors(directory / "visitor.key", rotation="never", clock=lambda: int(time.time()))
     settings = {"segment_size_max": 1 << 20, "durability": "kernel", "sync_seconds": 0.01}
     async with open_journal(directory / "journal", after=START, **settings) as journal:  # type: ignore[arg-type]  # as configured

@@ -54,12 +54,20 @@ def test_what_is_backed_up_and_restored_is_what_was_there(data_dir: Path, tmp_pa
     assert heard[-1][0] == heard[-1][1] > 0
     backup, copy = tmp_path / "kept" / "monday", tmp_path / "copy"
     assert [path.name for path in backup.parent.iterdir()] == ["monday"]
-    assert set(made.files) == {"shortener.db", "secret", "visitor.key", "journal/clicks-000000000001.journal"}
+    keys = {"secret", "visitor.key", "idempotency.key"}
+    assert set(made.files) == {"shortener.db", *keys, "journal/clicks-000000000001.journal"}
     assert verified(backup) == WELL
     heard.clear()
     restore(backup, copy, force=False, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (made.size, made.size)
-    assert sorted(path.name for path in copy.iterdir()) == ["journal", "lock", "secret", "shortener.db", "visitor.key"]
+    assert sorted(path.name for path in copy.iterdir()) == [
+        "idempotency.key",
+        "journal",
+        "lock",
+        "secret",
+        "shortener.db",
+        "visitor.key",
+    ]
     assert (content(copy), files(copy), verified(copy)) == (content(data_dir), files(data_dir), WELL)
     assert modes(backup) | modes(copy) == {(True, 0o700), (False, 0o600)}
 

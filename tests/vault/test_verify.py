@@ -91,7 +91,7 @@ def test_a_torn_record_in_the_journal_is_found(data_dir: Path) -> None:
     assert finding.startswith("journal segment 1: the last ")
 
 
-@pytest.mark.parametrize("name", ["", "shortener.db", "secret", "visitor.key", "journal"])
+@pytest.mark.parametrize("name", ["", "shortener.db", "secret", "visitor.key", "idempotency.key", "journal"])
 def test_what_others_can_read_is_found(data_dir: Path, name: str) -> None:
     path = data_dir / name
     was = path.stat().st_mode & 0o777
