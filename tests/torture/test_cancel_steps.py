@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import betterproto
@@ -31,6 +32,7 @@ class Call:
 
     metadata: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
     deadline = None
+    peer = SimpleNamespace(addr=lambda: ("127.0.0.1", 1))
 
     def __init__(self, request: betterproto.Message) -> None:
         self._request = request
