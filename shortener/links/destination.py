@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from shortener import errors
-from shortener.links.hosts import Host, canonical, is_ip_literal, is_loopback, to_ascii
+from shortener.links.hosts import Host, canonical, is_ip_literal, is_loopback, is_readable, to_ascii
 
 LENGTH_MAX = 8_000
 """Bytes of a destination, as sent and as stored."""
@@ -87,7 +87,7 @@ def parse_destination(text: str, own: OwnAddresses) -> str:
     if len(text) > LENGTH_MAX:
         raise _invalid(f"long_url must be at most {LENGTH_MAX} bytes when percent-encoded")
     scheme, host, digits = match.groups()
-    if not _is_host(host):
+    if not _is_host(host) or not is_readable(host):
         raise _invalid("long_url must have a valid host")
     if own.include(canonical(host), _port(scheme, digits, field="long_url")):
         raise _invalid("long_url must not be one of our own short URLs")

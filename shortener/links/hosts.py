@@ -59,6 +59,15 @@ def canonical(host: str) -> Host:
     return _ipv4(name) or name
 
 
+def is_readable(host: str) -> bool:
+    """Tell whether whoever can read this host of a URL reads what `canonical` says.
+
+    Percent-encoding may hide names that `to_ascii` refuses and some browser takes: those over its length limit (a
+    thousand soft hyphens vanish), characters newer than our tables, quotation marks. What is not UTF-8 nobody reads.
+    """
+    return "%" not in host or _decode(host) is None or to_ascii(host) is not None
+
+
 def is_loopback(host: Host) -> bool:
     """Tell whether a canonical host is this machine: a loopback name or address, or the unspecified address."""
     if isinstance(host, str):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shortener import errors
 from shortener.links.destination import LENGTH_MAX, OwnAddresses, own_addresses, parse_destination
+from shortener.links.hosts import is_readable
 from tests.links.builders import some_addresses
 
 OWN = some_addresses("http://localhost:8081", 8081)
@@ -29,7 +30,7 @@ IPV6 = st.one_of(
     st.ip_addresses(v=4).map("::ffff:{}".format),
 )
 HOSTS = st.one_of(
-    texts(UNRESERVED + SUB_DELIMS).filter(bool),
+    texts(UNRESERVED + SUB_DELIMS).filter(bool).filter(is_readable),
     st.ip_addresses(v=4).map(str),
     IPV6.map("[{}]".format),
     st.just("[v1f.a:b!c]"),
