@@ -54,7 +54,7 @@ from shortener.transport.routes import Route
 
 DATABASE_FILE = "shortener.db"
 QR_IMAGES_MAX = 1000
-COLLECTOR_STOP_SECONDS = 30.0
+COLLECTOR_STOP_SECONDS = 1.5
 """Clicks that cannot be stored within this time stay in the journal for the next start."""
 
 

@@ -6,6 +6,7 @@ standard error.
 
 import dataclasses
 import json
+import os
 import sys
 from typing import Annotated, Any
 
@@ -80,13 +81,23 @@ def serve(path: ConfigPath = None) -> None:
     """
     settings = load_config(path)
     from shortener import log  # noqa: PLC0415 - only this command needs the servers
-    from shortener.serving import StartError, run  # noqa: PLC0415 - as above
+    from shortener.config import ConfigError  # noqa: PLC0415 - as above
+    from shortener.listen import ListenError, bind, take_over  # noqa: PLC0415 - as above
 
     log.set_up(settings.log.level, settings.log.format)
     try:
-        run(settings)
-    except StartError as error:
-        fail(str(error), MISUSED if error.is_configuration else FAILED)
+        # Bound before the bulk of the program is even loaded: a busy port shows itself at once, callers can queue.
+        with bind(settings, take_over(os.environ)) as sockets:
+            from shortener.serving import StartError, run  # noqa: PLC0415 - as above
+
+            try:
+                run(settings, sockets)
+            except StartError as error:
+                fail(str(error), MISUSED if error.is_configuration else FAILED)
+    except ListenError as error:
+        fail(str(error), FAILED)
+    except ConfigError as error:
+        fail(str(error), MISUSED)
 
 
 @main.command()

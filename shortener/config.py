@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from shortener.sections import Config
+from shortener.sections import Config, Grpc
 
 ENV_PREFIX = "SHORTENER_"
 COMMAND_KEYS = frozenset({"SHORTENER_CONFIG", "SHORTENER_USER", "SHORTENER_PASSWORD"})
 """What the command line reads itself."""
 _KUBERNETES = re.compile(r"SHORTENER_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 """What a Kubernetes service called `shortener` puts into the environment of every container beside it."""
-_ORIGIN = re.compile(
-    r"(https?)://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?"
-)
-_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
-_ORIGINS_MAX = 100
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -218,12 +213,7 @@ def check(config: Config) -> None:
 
 def _check_together(config: Config) -> None:
     grpc = config.grpc
-    secured = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
-    if not is_loopback(grpc.host) and not (secured or grpc.tls_certificate or grpc.allow_insecure):
-        raise ConfigError(
-            f"[grpc] host {grpc.host} is not loopback: set tls_certificate and tls_key, or service_token_file, "
-            "or allow_insecure = true"
-        )
+    require_secured(grpc, grpc.host)
     if bool(grpc.tls_certificate) != bool(grpc.tls_key):
         raise ConfigError("[grpc] tls_certificate and tls_key belong together")
     if grpc.tls_client_ca and not grpc.tls_certificate:
@@ -235,7 +225,6 @@ def _check_together(config: Config) -> None:
         raise ConfigError("[auth] secret and secret_file exclude each other")
     if config.redirect.base_url:
         _check_base_url(config.redirect.base_url)
-    _check_origins(config.gateway.cors_origins)
     for proxy in config.analytics.trusted_proxies:
         try:
             ipaddress.ip_network(proxy, strict=False)
@@ -243,17 +232,14 @@ def _check_together(config: Config) -> None:
             raise ConfigError(f"[analytics] trusted_proxies: {proxy!r} is not an address or network") from None
 
 
-def _check_origins(origins: tuple[str, ...]) -> None:
-    """Each must be as browsers write it, because it is compared as text: "*" would open the API to every page."""
-    for origin in origins:
-        match = _ORIGIN.fullmatch(origin)
-        if match is None or (match[1], match[2]) in _DEFAULT_PORTS or int(match[2] or 1) > 65_535:
-            raise ConfigError(
-                "[gateway] cors_origins must be exact origins, such as https://app.example.com (lower case, no path, "
-                f"no default port, no *), not {origin!r:.80}"
-            )
-    if len(origins) > _ORIGINS_MAX:
-        raise ConfigError(f"[gateway] cors_origins must be {_ORIGINS_MAX} at most, not {len(origins)}")
+def require_secured(grpc: Grpc, host: str) -> None:
+    """Raise `ConfigError` when strangers can reach `host` and nothing protects the gRPC listeners."""
+    secured = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
+    if not is_loopback(host) and not (secured or grpc.tls_certificate or grpc.allow_insecure):
+        raise ConfigError(
+            f"[grpc] host {host} is not loopback: set tls_certificate and tls_key, or service_token_file, "
+            "or allow_insecure = true"
+        )
 
 
 def _check_base_url(base_url: str) -> None:

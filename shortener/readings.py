@@ -5,6 +5,7 @@ from functools import partial
 from typing import Protocol
 
 from shortener.app import App
+from shortener.lag import LoopLag
 from shortener.limits import Limiter
 from shortener.links.screen import Screen
 from shortener.metrics import Reading
@@ -46,6 +47,11 @@ def of_app(app: App) -> Iterator[Reading]:
         yield from _of_lists(app.screen)
 
 
+def of_loop(lag: LoopLag) -> Iterator[Reading]:
+    """Yield how late the event loop is."""
+    yield "shortener_event_loop_lag_seconds", "How late the event loop runs what is due.", {}, lag.seconds
+
+
 class RpcListener(Protocol):
     """What is read of a gRPC server."""
 
@@ -73,9 +79,11 @@ def of_listeners(rpc: Mapping[str, RpcListener], gateway: HttpServer, redirect: 
         yield refused, too_many, {"listener": listener}, partial(_refused_connections, server)
     yield name, meaning, {"listener": "gateway"}, lambda: gateway.connections
     yield name, meaning, {"listener": "redirect"}, lambda: redirect.connections
-    yield refused, too_many, {"listener": "redirect"}, lambda: redirect.traffic.refused_connections
-    waiting = "Connections that wait unread: too many are open."
-    yield "shortener_connections_waiting", waiting, {"listener": "gateway"}, lambda: gateway.waiting_connections
+    yield refused, too_many, {"listener": "redirect"}, lambda: redirect.refused_connections
+    yield refused, too_many, {"listener": "gateway"}, lambda: gateway.refusals.count
+    evicted, made_room = "shortener_connections_evicted_total", "Idle connections closed to make room for new ones."
+    yield evicted, made_room, {"listener": "gateway"}, lambda: gateway.evicted_connections
+    yield evicted, made_room, {"listener": "redirect"}, lambda: redirect.traffic.evicted_connections
     slow = "Connections closed because the client was too slow."
     timed_out = "shortener_connections_timed_out_total"
     yield timed_out, slow, {"listener": "redirect"}, lambda: redirect.traffic.timed_out_connections

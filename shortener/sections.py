@@ -61,7 +61,6 @@ class Gateway:
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     body_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(75.0, 1, 3600)
-    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,8 @@ class Idempotency:
 class Server:
     """The process."""
 
-    drain_seconds: float = _number(8.0, 0, 600)
+    notice_seconds: float = _number(0.5, 0, 600)
+    drain_seconds: float = _number(6.0, 0, 600)
     uvloop: bool = True
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from shortener import __version__, readings, tls
 from shortener.app import App, open_app
 from shortener.config import is_loopback, service_token
+from shortener.lag import LoopLag
 from shortener.links import Link
 from shortener.listen import NAMES, Sockets
 from shortener.metrics import Metrics
@@ -18,7 +19,7 @@ from shortener.redirect.settings import RedirectSettings
 from shortener.requestlog import OFF, RequestLog, open_request_log
 from shortener.sections import Config
 from shortener.tasks import finish
-from shortener.transport import cors, docspage, gateway, openapi, ops, stock
+from shortener.transport import docspage, gateway, openapi, ops, stock
 from shortener.transport.callers import limited, trusted
 from shortener.transport.h2 import server as h2
 from shortener.transport.h2.limits import Limits
@@ -68,16 +69,27 @@ class Servers:
         self.serving = Serving()
         self.metrics = Metrics()
         self.requests: RequestLog = OFF
+        self.lag = LoopLag()
         self.rpc: dict[str, RpcServer] = {}
         self.gateway: HttpServer
         self.redirect: RedirectServer
 
     async def drain(self) -> None:
-        """Report unready, take nothing new, and let what runs finish for `server.drain_seconds` at most."""
+        """Report unready, after `server.notice_seconds` take nothing new, and let what runs finish.
+
+        That is for `server.drain_seconds` at most.
+        """
         self.serving.stop()
         grace = self.app.config.server.drain_seconds
+        await asyncio.sleep(self.app.config.server.notice_seconds)
         rpc = (server.drain(grace) for server in self.rpc.values())
         await asyncio.gather(*rpc, self.gateway.drain(grace), self.redirect.drain(grace))
+
+    async def close_rpc(self) -> None:
+        """End the gRPC listeners, all at the same time: each waits a moment for clients to take their last bytes."""
+        for server in self.rpc.values():
+            server.close()
+        await asyncio.gather(*(server.wait_closed() for server in self.rpc.values()))
 
 
 @asynccontextmanager
@@ -91,6 +103,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
     try:
         app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
         servers = Servers(app, sockets)
+        stack.callback(servers.lag.close)
         servers.requests = stack.enter_context(
             open_request_log(
                 access=config.log.access, slow_seconds=config.log.slow_seconds, line_format=config.log.format
@@ -104,6 +117,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         servers.metrics.watch(readings.of_redirects(servers.redirect))
         servers.metrics.watch(readings.of_listeners(servers.rpc, servers.gateway, servers.redirect))
         servers.metrics.watch(readings.of_requests(servers.requests))
+        servers.metrics.watch(readings.of_loop(servers.lag))
         servers.serving.start()
         try:
             yield servers
@@ -120,6 +134,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
         "user": (app.users,),
         "analytics": (app.statistics,),
     }
+    stack.push_async_callback(servers.close_rpc)
     for name, services in listeners.items():
         sock = servers.sockets.by_name[name]
         is_open = app.rpc_caller is not trusted and not is_loopback(sock.getsockname()[0])
@@ -136,8 +151,6 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
         )
         server = _rpc_server(app.config, guards, settings)
         await server.start("", 0, ssl=context, sock=sock)
-        stack.push_async_callback(server.wait_closed)
-        stack.callback(server.close)
         servers.rpc[name] = server
 
 
@@ -152,8 +165,6 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
     web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http, servers.requests))
     door = gateway.Door(app.authenticate, app.client_addresses, app.limits.admit)
     gateway.mount(web, app.routes, door=door, settings=settings)
-    if limits.cors_origins:
-        cors.mount(web, limits.cors_origins)
     ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
     document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
     docspage.mount(web, document)

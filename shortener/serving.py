@@ -19,16 +19,17 @@ from shortener.analytics.geo import open_reader
 from shortener.app import addresses_of, migrate_database, pending_migrations, screen_of
 from shortener.clock import system_clock
 from shortener.config import ConfigError, service_token
-from shortener.listen import ListenError, Sockets, bind
+from shortener.listen import Sockets, notify
+from shortener.openfiles import within_open_files
 from shortener.sections import Config
-from shortener.servers import open_servers
+from shortener.servers import Servers, open_servers
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.faults import StorageError
 
 log = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
-START_ERRORS = (ListenError, StorageError, SecretError, DataFileError, ConfigError)
+START_ERRORS = (StorageError, SecretError, DataFileError, ConfigError)
 
 
 class StartError(Exception):
@@ -39,10 +40,10 @@ class StartError(Exception):
         self.is_configuration = is_configuration
 
 
-def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return. Raises `StartError`."""
-    with _translated(), bind(config) as sockets, asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-        runner.run(_serve(config, sockets))
+def run(config: Config, sockets: Sockets) -> None:
+    """Serve on bound sockets until SIGTERM or SIGINT, then drain and return. Raises `StartError`."""
+    with _translated(), asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+        runner.run(_serve(within_open_files(config), sockets))
 
 
 def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[str]:
@@ -101,23 +102,51 @@ def _favour_the_loop() -> None:
 
 
 async def _serve(config: Config, sockets: Sockets) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stop = _Stop(asyncio.get_running_loop())
+    try:
+        async with open_servers(config, sockets) as servers:
+            _started(servers)
+            await stop.wait()
+            notify("STOPPING=1")
+    except asyncio.CancelledError:
+        if not stop.has_come:  # somebody else cancels us
+            raise
+    log.info("stopped")
 
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+
+def _started(servers: Servers) -> None:
+    _favour_the_loop()
+    addresses = servers.app.addresses
+    sys.stdout.write(json.dumps({"event": "ready", **addresses, "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
+    log.info("ready", extra=addresses)
+    notify("READY=1")
+
+
+class _Stop:
+    """SIGTERM and SIGINT. Whoever makes it may be stopped by the first, also while it starts; the second ends all."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asked = asyncio.Event()
+        self._starting = asyncio.current_task(loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    @property
+    def has_come(self) -> bool:
+        """Whether there was a signal."""
+        return self._asked.is_set()
+
+    async def wait(self) -> None:
+        """Return at the first signal. Until this is called it cancels the task that made this."""
+        self._starting = None
+        await self._asked.wait()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._asked.is_set():
             log.warning("second signal, ending at once", extra={"signal": number.name})
             os._exit(128 + number)
         log.info("stopping", extra={"signal": number.name})
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    async with open_servers(config, sockets) as servers:
-        _favour_the_loop()
-        addresses = servers.app.addresses
-        sys.stdout.write(json.dumps({"event": "ready", **addresses, "pid": os.getpid()}) + "\n")
-        sys.stdout.flush()
-        log.info("ready", extra=addresses)
-        await stop.wait()
-    log.info("stopped")
+        self._asked.set()
+        if self._starting is not None:
+            self._starting.cancel()

@@ -18,8 +18,8 @@ from typing import TypeVar
 from shortener.analytics import frames
 from shortener.analytics.journal import Journal
 from shortener.analytics.model import START, Click, Position
-from shortener.analytics.pace import OncePerSecond
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
+from shortener.pace import Paced
 from shortener.priority import step_back
 from shortener.tasks import finish
 from shortener.tx import Transactions, Tx
@@ -86,7 +86,7 @@ class ClickCollector:
         self._is_sure = False  # whether the store would say the same
         self._tried = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._may_log = OncePerSecond()
+        self._may_log = Paced()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector", initializer=step_back)
 
     def backlog_bytes(self) -> int:

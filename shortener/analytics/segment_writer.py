@@ -9,8 +9,8 @@ from typing import Final
 
 from shortener.analytics.frames import frame
 from shortener.analytics.model import Position
-from shortener.analytics.pace import OncePerSecond
 from shortener.analytics.segments import Segments
+from shortener.pace import Paced
 
 _log = logging.getLogger(__name__)
 _CLOSED: Final = -1
@@ -64,7 +64,7 @@ class SegmentWriter:
         self._created = False
         self._dirty = False
         self._dirtied = asyncio.Event()  # or somebody waits to hear that nothing is
-        self._may_log = OncePerSecond()
+        self._may_log = Paced()
 
     @property
     def end(self) -> Position:

@@ -28,11 +28,6 @@ REMEMBERED_SIZE_MAX = 2048
 PATIENCE_SECONDS = 0.25
 """A link that takes longer to read is waited for by aiohttp, which has a limit for it."""
 
-_TOO_MANY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nServer: shortener\r\n"
-    b"Connection: close\r\n\r\n"
-)
-
 
 class Lane(asyncio.Protocol):
     """One connection."""
@@ -72,11 +67,9 @@ class Lane(asyncio.Protocol):
         """Take the connection, or refuse it when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
         shared = self._shared
-        if len(shared.connections) >= shared.settings.connections_max:
-            shared.traffic.refused_connections += 1
+        if len(shared.connections) >= shared.settings.connections_max and not shared.make_room():
             self._away = self._sticky = True
-            self._transport.write(_TOO_MANY)
-            self._transport.close()
+            shared.refusals.refuse(self._transport)
             return
         shared.connections.add(self)
         peer = transport.get_extra_info("peername")
@@ -261,6 +254,10 @@ class Lane(asyncio.Protocol):
         fallback = self._fallback
         busy = fallback is not None and fallback.begun != fallback.answered
         return not (busy or self._waiting_for_head or self._write_paused or self._parked)
+
+    def is_idle_since(self, then: float) -> bool:
+        """Whether nothing has happened here after `then`."""
+        return self._since <= then and self.is_idle
 
     def close_if_overdue(self) -> None:
         """Close the connection if the client has kept it waiting for too long."""

@@ -16,10 +16,12 @@ from shortener.redirect.handler import RedirectHandler
 from shortener.redirect.lane import Lane
 from shortener.redirect.ports import Clicks, LookUp, Misses, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
-from shortener.redirect.shared import LaneShared
+from shortener.redirect.shared import TOO_MANY, LaneShared
 from shortener.requestlog import OFF, RequestLog
 from shortener.transport.addresses import ClientAddresses
 from shortener.transport.memo import Memo
+from shortener.transport.queued import Queued
+from shortener.transport.refusals import Refusals
 
 BACKLOG = 1024
 SWEEP_SECONDS_MAX = 1.0
@@ -34,6 +36,7 @@ class RedirectServer:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._listener: asyncio.Server | None = None
+        self._queued = Queued(None)
         settings = shared.settings
         shortest = min(settings.head_timeout_seconds, settings.keepalive_seconds)
         self._sweep_seconds = min(SWEEP_SECONDS_MAX, shortest / 4)
@@ -43,6 +46,11 @@ class RedirectServer:
     def traffic(self) -> Traffic:
         """What it has done so far."""
         return self._shared.traffic
+
+    @property
+    def refused_connections(self) -> int:
+        """How many connections were refused because too many were open."""
+        return self._shared.refusals.count
 
     @property
     def connections(self) -> int:
@@ -62,15 +70,15 @@ class RedirectServer:
 
     async def start(self, host: str, port: int, sock: socket.socket | None = None) -> None:
         """Listen on `host` and `port`, or on a socket that is already bound. Raises `OSError`."""
-
-        def connection() -> Lane:
-            return Lane(self._shared)
-
         if sock is not None:
-            self._listener = await self._loop.create_server(connection, sock=sock, backlog=BACKLOG)
+            self._listener = await self._loop.create_server(self._connect, sock=sock, backlog=BACKLOG)
+            self._queued = Queued(sock)
         else:
-            self._listener = await self._loop.create_server(connection, host, port, backlog=BACKLOG)
+            self._listener = await self._loop.create_server(self._connect, host, port, backlog=BACKLOG)
         self._sweep()
+
+    def _connect(self) -> Lane:
+        return Lane(self._shared)
 
     def _sweep(self) -> None:
         self._shared.tick = self._loop.time()
@@ -87,6 +95,7 @@ class RedirectServer:
         if self._listener is not None:
             self._listener.close()
         self._shared.traffic.draining = True
+        await self._queued.serve(self._connect)
         end = self._loop.time() + grace_seconds
         if await self._emptied(min(end, self._loop.time() + self._shared.settings.drain_idle_seconds)):
             return
@@ -111,11 +120,13 @@ class RedirectServer:
         """Stop at once: what is still running is cancelled. Can be called again."""
         if self._listener is not None:
             self._listener.close()
+        self._queued.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
         shared = self._shared
         shared.batch.flush()
         await shared.fallback.shutdown(CANCEL_SECONDS)
+        await shared.refusals.close()
         for lane in list(shared.connections):
             lane.abort()
         await self._emptied(self._loop.time() + 1.0)
@@ -197,6 +208,7 @@ async def open_redirect_server(
         fallback=FallbackServer(handler, traffic),
         traffic=traffic,
         tick=loop.time(),
+        refusals=Refusals("redirect", TOO_MANY),
         heads=Memo(settings.heads_max),
         withheld=withheld,
         misses=misses,

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from shortener.clock import Clock
@@ -14,9 +15,17 @@ from shortener.redirect.ports import LookUp, Misses, Peek, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
 from shortener.transport.addresses import ClientAddresses
 from shortener.transport.memo import Memo
+from shortener.transport.refusals import IDLE_SECONDS_MIN, LOOKED_AT, Refusals
 
 if TYPE_CHECKING:
     from shortener.redirect.lane import Lane
+
+
+TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nServer: shortener\r\n"
+    b"Connection: close\r\n\r\n"
+)
+"""What a connection beyond the limit is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +52,20 @@ class LaneShared:
     fallback: FallbackServer
     traffic: Traffic
     tick: float
+    refusals: Refusals
     heads: Memo[bytes, Fields]
     withheld: Withheld | None = None
     misses: Misses | None = None
     connections: "set[Lane]" = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def make_room(self) -> bool:
+        """Close a connection that has been idle for a while, if one is soon found; say whether there was one."""
+        then = self.tick - IDLE_SECONDS_MIN
+        for lane in islice(self.connections, LOOKED_AT):
+            if lane.is_idle_since(then):
+                self.connections.discard(lane)
+                self.traffic.evicted_connections += 1
+                lane.close()
+                return True
+        return False

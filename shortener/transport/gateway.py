@@ -103,7 +103,7 @@ def _handler(
 async def _run(route: Route, call: Call, seconds: float) -> web.StreamResponse:
     try:
         async with asyncio.timeout(seconds) as deadline:
-            return _rendered(await route.handler(call))
+            return await _rendered(await route.handler(call))
     except TimeoutError:
         if not deadline.expired():
             raise
@@ -147,11 +147,11 @@ def _body(route: Route, content: bytes) -> betterproto.Message | None:
     return jsonio.message_from(route.body, jsonio.read_object(content), hidden=route.body_hides)
 
 
-def _rendered(reply: Reply) -> web.Response:
+async def _rendered(reply: Reply) -> web.Response:
     headers = {"Cache-Control": "no-store", **reply.headers}
     if reply.message is not None:
         headers["Content-Type"] = "application/json"
-        return web.Response(status=reply.status, body=jsonio.to_json(reply.message), headers=headers)
+        return web.Response(status=reply.status, body=await jsonio.render(reply.message), headers=headers)
     if reply.content_type:
         headers["Content-Type"] = reply.content_type
     return web.Response(status=reply.status, body=reply.content or None, headers=headers)

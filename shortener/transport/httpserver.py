@@ -6,14 +6,17 @@ It builds on `web.RequestHandler`, aiohttp's protocol class, and reads its priva
 import asyncio
 import logging
 import socket
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from typing import cast
 
 from aiohttp import http_parser, web
 
 from shortener.ids import NewId
-from shortener.transport.problems import from_http_exception, http_problem, internal_response
+from shortener.transport.problems import MEDIA_TYPE, from_http_exception, http_problem, internal_response
+from shortener.transport.queued import Queued
+from shortener.transport.refusals import IDLE_SECONDS_MIN, LOOKED_AT, Refusals
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,11 @@ BACKLOG = 1024
 _CANCEL_SECONDS = 0.05
 """What aiohttp waits for handlers before it cancels them: `drain` has waited already. It takes 0 for ever."""
 _CLOSE_SECONDS = 1.0
+_TOO_MANY_BODY = b'{"type":"/problems/unavailable","title":"Unavailable","status":503,"detail":"too many connections"}'
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: 1\r\n"
+    b"Server: shortener\r\nConnection: close\r\n\r\n%s"
+) % (MEDIA_TYPE.encode(), len(_TOO_MANY_BODY), _TOO_MANY_BODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,8 @@ class HttpSettings:
 
     A request's head must arrive within `head_timeout_seconds` of the connection's start or of its own first byte, and
     have lines of at most `line_size_max` bytes. A connection without a request is closed after `keepalive_seconds`;
-    while draining, after `drain_idle_seconds`. Beyond `connections_max`, connections wait unread for their turn.
+    while draining, after `drain_idle_seconds`. Beyond `connections_max` a new connection takes the place of one that
+    has idled for a second or more, or else is answered 503 and closed.
     """
 
     connections_max: int
@@ -53,9 +62,11 @@ class HttpServer:
         self._settings = settings
         self._new_id = new_id
         self._listener: asyncio.Server | None = None
+        self._queued = Queued(None)
         self._port = 0
         self._connections: set[_Connection] = set()
-        self._waiting: deque[_Connection] = deque()
+        self.refusals = Refusals("gateway", _TOO_MANY)
+        self.evicted_connections = 0
         self._empty = asyncio.Event()
         self.draining = False
 
@@ -69,6 +80,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         if sock is not None:
             self._listener = await loop.create_server(self._connect, sock=sock, backlog=BACKLOG)
+            self._queued = Queued(sock)
         else:
             self._listener = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
         self._port = self._listener.sockets[0].getsockname()[1]
@@ -83,31 +95,32 @@ class HttpServer:
         """How many connections are open."""
         return len(self._connections)
 
-    @property
-    def waiting_connections(self) -> int:
-        """How many of them wait unread, because there are too many."""
-        return len(self._waiting)
-
     def _connect(self) -> "_Connection":
         server = self._runner.server
         assert server is not None
         return _Connection(self, server, self._settings)
 
-    def opened(self, connection: "_Connection") -> bool:
-        """Count a connection in; False when it has to wait for its turn."""
+    def admits(self, connection: "_Connection") -> bool:
+        """Count a connection in, or tell that there is no room for it."""
+        if len(self._connections) >= self._settings.connections_max and not self._make_room():
+            return False
         self._connections.add(connection)
-        if len(self._connections) - len(self._waiting) <= self._settings.connections_max:
-            return True
-        self._waiting.append(connection)
+        return True
+
+    def _make_room(self) -> bool:
+        """Close a connection that has been idle for a while, if one is soon found; say whether there was one."""
+        then = asyncio.get_running_loop().time() - IDLE_SECONDS_MIN
+        for connection in islice(self._connections, LOOKED_AT):
+            if connection.is_idle_since(then):
+                self._connections.discard(connection)
+                self.evicted_connections += 1
+                connection.force_close()
+                return True
         return False
 
     def lost(self, connection: "_Connection") -> None:
-        """Count a connection out, and let the next one begin."""
+        """Count a connection out."""
         self._connections.discard(connection)
-        if connection in self._waiting:
-            self._waiting.remove(connection)
-        elif self._waiting:
-            self._waiting.popleft().begin()
         if not self._connections:
             self._empty.set()
 
@@ -126,6 +139,7 @@ class HttpServer:
         if self._listener is not None:
             self._listener.close()
         self.draining = True
+        await self._queued.serve(self._connect)
         if await self._emptied(min(self._settings.drain_idle_seconds, grace_seconds)):
             return
         for connection in list(self._connections):
@@ -147,6 +161,8 @@ class HttpServer:
         """Stop now: close every connection, cancel what still runs, end the application."""
         if self._listener is not None:
             self._listener.close()
+        self._queued.close()
+        await self.refusals.close()
         connections = list(self._connections)
         tasks = [task for connection in connections if (task := connection.task) is not None]
         await self._runner.cleanup()
@@ -164,7 +180,7 @@ class HttpServer:
 class _Connection(web.RequestHandler):
     """aiohttp's connection with a timer for heads, our errors, and `Connection: close` while draining."""
 
-    __slots__ = ("_head_seconds", "_head_timer", "_owner")
+    __slots__ = ("_head_seconds", "_head_timer", "_idle_since", "_owner")
 
     def __init__(self, owner: HttpServer, server: web.Server, settings: HttpSettings) -> None:
         super().__init__(
@@ -180,20 +196,14 @@ class _Connection(web.RequestHandler):
         self._owner = owner
         self._head_seconds = settings.head_timeout_seconds
         self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_since = self._loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._owner.admits(self):
+            self._owner.refusals.refuse(cast("asyncio.Transport", transport))
+            return
         super().connection_made(transport)
-        if self._owner.opened(self):
-            self._expect_head()
-        else:
-            assert self.transport is not None
-            self.transport.pause_reading()
-
-    def begin(self) -> None:
-        """Read on after waiting for one's turn."""
-        if self.transport is not None:
-            self.transport.resume_reading()
-            self._expect_head()
+        self._expect_head()
 
     def _expect_head(self) -> None:
         if self._head_timer is None:
@@ -215,6 +225,10 @@ class _Connection(web.RequestHandler):
             self._head_timer.cancel()
         super().connection_lost(exc)
         self._owner.lost(self)
+
+    def is_idle_since(self, then: float) -> bool:
+        """Whether no request has been answered or has begun to be since `then`."""
+        return self._idle_since <= then and self._is_between_requests()
 
     def close_if_idle(self) -> None:
         """Close unless a request is being answered."""
@@ -238,6 +252,7 @@ class _Connection(web.RequestHandler):
             resp = from_http_exception(resp)
         if self._owner.draining:
             resp.force_close()
+        self._idle_since = self._loop.time()
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
+from shortener.pace import Paced
 from shortener.requestlog import OFF, RequestLog
 from shortener.transport import jsonio
 from shortener.transport.statuses import TABLE, http_status, problem_type
@@ -37,6 +39,7 @@ HTTP_PROBLEMS: dict[int, tuple[str, str]] = {
 """Failures of HTTP itself, by status: the last part of `type`, and the title."""
 
 _LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
+"""Refusals that are logged, a line a second of each route and code at most: an overload must not become two."""
 
 Observe = Callable[[str, int, float], None]
 """Told of each answer: method and route ("GET /api/urls/{short_code}"), status, seconds it took."""
@@ -108,6 +111,7 @@ def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog
 
     The text of an unexpected exception goes to the log with a request id from `new_id`; the caller gets the id alone.
     """
+    may_log: defaultdict[tuple[str, Code], Paced] = defaultdict(Paced)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -128,8 +132,11 @@ def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog
             return await handler(request), ""
         except errors.Failure as failure:
             if failure.code in _LEVELS:
-                facts = {"route": _route_of(request), "code": failure.code.value}
-                log.log(_LEVELS[failure.code], "request refused", extra=facts)
+                route = _route_of(request)
+                calls = may_log[route, failure.code]()
+                if calls:
+                    facts = {"route": route, "code": failure.code.value, "calls": calls}
+                    log.log(_LEVELS[failure.code], "request refused", extra=facts)
             return failure_response(failure), ""
         except web.HTTPException as error:
             return error if error.status < 400 else from_http_exception(error), ""

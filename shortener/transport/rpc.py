@@ -17,6 +17,7 @@ from grpclib.const import Handler, Status
 from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
+from shortener.pace import Paced
 from shortener.requestlog import OFF, RequestLog
 from shortener.transport.details import to_grpc
 
@@ -26,6 +27,7 @@ Observe = Callable[[str, Status, float], None]
 """Told of each finished call: path of the method, status, seconds it took."""
 
 _LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
+"""Refusals that are logged, a line a second of each method and code at most: an overload must not become two."""
 
 
 class Service(Protocol):
@@ -81,14 +83,18 @@ Func = Callable[[Any], Awaitable[None]]  # the stream's type is the server's own
 
 
 def _translated(func: Func, path: str, new_id: NewId) -> Func:
+    may_log = {code: Paced() for code in _LEVELS}
+
     async def call(stream: Any) -> None:
         try:
             await func(stream)
         except GRPCError:
             raise
         except errors.Failure as failure:
-            if failure.code in _LEVELS:
-                log.log(_LEVELS[failure.code], "call refused", extra={"method": path, "code": failure.code.value})
+            calls = may_log[failure.code]() if failure.code in _LEVELS else 0
+            if calls:
+                facts = {"method": path, "code": failure.code.value, "calls": calls}
+                log.log(_LEVELS[failure.code], "call refused", extra=facts)
             raise to_grpc(failure) from None
         except Exception as error:  # noqa: BLE001 - the text of an unexpected exception must not leave the process
             raise _unexpected(error, stream, path, new_id) from None

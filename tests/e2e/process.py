@@ -49,12 +49,14 @@ class Running:
 def environment(data_dir: Path, **settings: object) -> dict[str, str]:
     """The environment of a server with every port picked by the system; `settings` are SHORTENER_ keys."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SHORTENER_")}
-    ports = {f"SHORTENER_{key}": "0" for key in PORT_KEYS}
+    ports = {f"SHORTENER_{key}": "0" for key in PORT_KEYS} | {"SHORTENER_SERVER_NOTICE_SECONDS": "0"}
     chosen = {f"SHORTENER_{key}": str(value) for key, value in settings.items()}
     return clean | ports | {"SHORTENER_STORAGE_DATA_DIR": str(data_dir)} | chosen
 
 
-def start(data_dir: Path, *, command: tuple[str, ...] = (), **settings: object) -> Running:
+def start(
+    data_dir: Path, *, command: tuple[str, ...] = (), pass_fds: tuple[int, ...] = (), **settings: object
+) -> Running:
     """Start `shortener serve` and wait for its ready line."""
     handle, log = tempfile.mkstemp(suffix=".log", dir=data_dir.parent)
     with os.fdopen(handle, "wb") as errors:
@@ -64,6 +66,7 @@ def start(data_dir: Path, *, command: tuple[str, ...] = (), **settings: object) 
             cwd=data_dir.parent,
             stdout=subprocess.PIPE,
             stderr=errors,
+            pass_fds=pass_fds,
         )
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -90,7 +90,7 @@ async def test_connections_are_bounded() -> None:
         await until(lambda: world.server.connections < 2)
         again = await world.connect()
         assert (await again.ask(HOT)).status == 302
-        assert world.server.traffic.refused_connections == 1
+        assert world.server.refused_connections == 1
         for client in (again, *kept):
             await client.close()
 

@@ -118,16 +118,26 @@ async def test_what_is_not_http_is_a_problem_and_the_end(request_bytes: bytes) -
         assert await opened.closed() == b""
 
 
-async def test_connections_beyond_the_limit_wait_for_their_turn() -> None:
+async def test_connections_beyond_the_limit_are_refused_and_hear_it() -> None:
     async with running(replace(HTTP, connections_max=1)) as (site, _), peer(site) as first:
         assert (await first.ask())[0].startswith(b"HTTP/1.1 200")
-        async with peer(site) as second, peer(site) as gone:
-            waiting = asyncio.ensure_future(second.ask())
-            gone.writer.close()
-            await asyncio.sleep(0.1)
-            assert not waiting.done()
-            first.writer.close()
-            assert (await waiting)[0].startswith(b"HTTP/1.1 200")
+        async with peer(site) as second:
+            head, body = await second.ask()
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in head
+            assert json.loads(body)["status"] == 503
+            assert await second.closed() == b""
+        assert (await first.ask())[0].startswith(b"HTTP/1.1 200")
+
+
+async def test_a_connection_beyond_the_limit_takes_the_place_of_one_that_idles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortener.transport.httpserver.IDLE_SECONDS_MIN", 0.05)
+    async with running(replace(HTTP, connections_max=1)) as (site, _), peer(site) as idle:
+        assert (await idle.ask())[0].startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.1)
+        async with peer(site) as second:
+            assert (await second.ask())[0].startswith(b"HTTP/1.1 200")
+            assert await idle.closed() == b""
 
 
 async def test_drain_answers_what_comes_and_loses_nothing() -> None:

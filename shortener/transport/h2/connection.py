@@ -73,8 +73,7 @@ class Connection(asyncio.Protocol):
                 ]
             )
         )
-        credit = self.calls.intake.window - frames.WINDOW_DEFAULT
-        if credit:
+        if credit := self.calls.intake.window - frames.WINDOW_DEFAULT:
             self.outbox.write(frames.window_update(0, credit))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -158,6 +157,8 @@ class Connection(asyncio.Protocol):
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
             self.settled = True
+            if self.drain_at:
+                self._ask_to_leave()
         if kind == frames.DATA:
             self.calls.intake.data(flags, stream_id, payload, length)
         elif kind == frames.HEADERS:
@@ -257,20 +258,23 @@ class Connection(asyncio.Protocol):
         if self.closed_at or self.drain_at:
             return
         self.drain_at = monotonic()
-        if not self.settled:
-            self.go_away(ErrorCode.NO_ERROR)
-            return
+        if self.settled:  # else when it is: its first call may be on the way
+            self._ask_to_leave()
+
+    def _ask_to_leave(self) -> None:
         self.outbox.write(frames.goaway(frames.STREAM_ID_MAX, ErrorCode.NO_ERROR))
         self.outbox.write(frames.frame(frames.PING, 0, 0, _DRAIN))
 
     def check_drain(self, now: float) -> None:
         """Go on with draining when the client does not answer our ping."""
         if self.drain_at and now - self.drain_at > self._shared.limits.drain_ping_seconds:
+            if not self.settled:
+                self.go_away(ErrorCode.NO_ERROR)
             self.last_goaway()
 
     def last_goaway(self) -> None:
         """Name the last call that will be answered: all that the client sent before it heard the first GOAWAY."""
-        if self.calls.final_id == frames.STREAM_ID_MAX:
+        if self.calls.final_id == frames.STREAM_ID_MAX and not self.closed_at:
             self.calls.final_id = self.calls.last_id
             self.outbox.write(frames.goaway(self.calls.last_id, ErrorCode.NO_ERROR))
             self._leave_when_empty()

@@ -9,7 +9,7 @@ from grpclib.const import Handler, Status
 
 from shortener.transport.h2.errors import ErrorCode, ProtocolError
 from shortener.transport.h2.hpack import Field, literal
-from shortener.transport.h2.messages import decoder, encoder
+from shortener.transport.h2.messages import decoder, encoder, list_encoder
 from shortener.transport.h2.metadata import Value, custom_pairs, encode_details, encode_message, parse_timeout
 from shortener.transport.settings import RpcSettings
 
@@ -25,13 +25,16 @@ _TIMEOUT_MAX = 30 * 86_400.0  # timers need an end; a month is for ever
 class Method:
     """A handler with what its cardinality and settings say, looked up once."""
 
-    __slots__ = ("decode", "encode", "func", "path", "reply_streams", "request_streams", "timeout_seconds")
+    __slots__ = (
+        "decode", "encode", "encode_list", "func", "path", "reply_streams", "request_streams", "timeout_seconds",
+    )  # fmt: skip
 
     def __init__(self, path: str, handler: Handler, settings: RpcSettings) -> None:
         self.path = path
         self.func = handler.func
         self.decode = decoder(handler.request_type)
         self.encode = encoder(handler.reply_type)
+        self.encode_list = list_encoder(handler.reply_type)
         self.request_streams: bool = handler.cardinality.client_streaming
         self.reply_streams: bool = handler.cardinality.server_streaming
         streams = self.request_streams or self.reply_streams

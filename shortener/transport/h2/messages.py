@@ -1,7 +1,7 @@
 """Length-prefixed messages inside DATA frames (gRPC over HTTP/2), whole or in pieces, plain or gzip."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import betterproto
@@ -40,6 +40,19 @@ def encoder(cls: Any) -> Callable[[Any], bytes]:
         if not isinstance(message, cls):
             raise TypeError(f"expected a {cls.__name__}, not a {type(message).__name__}")
         return write(message)
+
+    return encode
+
+
+def list_encoder(cls: Any) -> Callable[[Any], Awaitable[bytes]] | None:
+    """Return the function that writes a message of `cls` in slices of time, None where messages are never long."""
+    if not issubclass(cls, betterproto.Message) or not codec.has_lists(cls):
+        return None
+
+    async def encode(message: Any) -> bytes:
+        if not isinstance(message, cls):
+            raise TypeError(f"expected a {cls.__name__}, not a {type(message).__name__}")
+        return await codec.encode_in_slices(message)
 
     return encode
 

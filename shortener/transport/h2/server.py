@@ -11,11 +11,13 @@ from typing import Protocol
 
 from grpclib.const import Handler
 
+from shortener.pace import Paced
 from shortener.transport.h2.connection import Connection
 from shortener.transport.h2.head import Method
 from shortener.transport.h2.limits import Limits
 from shortener.transport.h2.ride import Runner
 from shortener.transport.h2.shared import Shared
+from shortener.transport.queued import Queued
 from shortener.transport.settings import RpcSettings
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class RpcServer:
         }
         self._shared: Shared | None = None
         self._listener: asyncio.Server | None = None
+        self._queued = Queued(None)
         self._connections: set[Connection] = set()
         self.refused_connections = 0
         self._ready: deque[Connection] = deque()
@@ -57,6 +60,7 @@ class RpcServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closed = False
+        self._may_log = Paced()
 
     async def start(
         self, host: str, port: int, *, ssl: tls.SSLContext | None = None, sock: socket.socket | None = None
@@ -74,6 +78,7 @@ class RpcServer:
             self._listener = await loop.create_server(
                 self._accept, sock=sock, ssl=ssl, ssl_handshake_timeout=handshake, backlog=1024
             )
+            self._queued = Queued(sock, ssl=ssl)
         else:
             self._listener = await loop.create_server(
                 self._accept, host, port, ssl=ssl, ssl_handshake_timeout=handshake, backlog=1024
@@ -103,7 +108,9 @@ class RpcServer:
         self._empty.clear()
         if self._closed or len(self._connections) > self._settings.connections_max:
             self.refused_connections += 1
-            log.warning("refused a connection: %d are open", len(self._connections) - 1)
+            refused = self._may_log()
+            if refused:
+                log.warning("too many connections", extra={"open": len(self._connections) - 1, "refused": refused})
             return False
         return True
 
@@ -147,6 +154,7 @@ class RpcServer:
         Calls that are under way are answered. Clients hear GOAWAY twice, so that none of their calls is lost.
         """
         self._stop_listening()
+        await self._queued.serve(self._accept)
         for connection in list(self._connections):
             connection.drain()
         try:
@@ -163,6 +171,7 @@ class RpcServer:
         """Stop at once: calls under way are answered UNAVAILABLE and their handlers cancelled."""
         self._closed = True
         self._stop_listening()
+        self._queued.close()
         for connection in list(self._connections):
             connection.stop()
         if self._sweeper is not None:

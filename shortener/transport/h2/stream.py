@@ -52,7 +52,7 @@ class Stream:
         # Receiving.
         self.request: bytes | None = None  # a unary call's message, with its prefix
         self.inbox: deque[bytes] | None = None  # a streaming call's messages
-        self.assembler: Assembler | None = None  # where messages come in pieces
+        self.assembler: Assembler | None = None  # for messages in pieces
         self.waiter: asyncio.Future[None] | None = None
         self.received = 0
         self.received_end = False
@@ -160,10 +160,11 @@ class Stream:
         Raises ProtocolError for a second message of a unary call, TypeError for one of another type, GRPCError
         RESOURCE_EXHAUSTED when too much waits for slow clients already.
         """
-        data = self.method.encode(message)
+        method = self.method
+        data = method.encode(message) if method.encode_list is None else await method.encode_list(message)
         if self.trailers_done:
             raise ProtocolError("trailing metadata was already sent")
-        if not self.method.reply_streams and self._reply is not None:
+        if not method.reply_streams and self._reply is not None:
             raise ProtocolError("message was already sent")
         outbox = self._calls.outbox
         if outbox.waiting and not self.over:
@@ -173,9 +174,8 @@ class Stream:
             return
         if not self._headers_sent:
             self._send_headers([])
-        if self.over:
-            return
-        outbox.message(self, data)
+        if not self.over:
+            outbox.message(self, data)
         if self.queue is not None:
             await self._calls.room.sent(self)
 

@@ -35,6 +35,7 @@ class Watch:
             if now - connection.closed_at > _CLOSE_SECONDS:
                 connection.transport.abort()
         elif not connection.settled:
+            connection.check_drain(now)
             if now - self._made_at > self._settings.handshake_seconds:
                 connection.transport.abort()
         else:
