@@ -19,6 +19,11 @@ COMMAND_KEYS = frozenset({"SHORTENER_CONFIG", "SHORTENER_USER", "SHORTENER_PASSW
 """What the command line reads itself."""
 _KUBERNETES = re.compile(r"SHORTENER_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 """What a Kubernetes service called `shortener` puts into the environment of every container beside it."""
+_ORIGIN = re.compile(
+    r"(https?)://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS = {("http", "80"), ("https", "443")}
+_ORIGINS_MAX = 100
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -225,6 +230,7 @@ def _check_together(config: Config) -> None:
         raise ConfigError("[auth] secret and secret_file exclude each other")
     if config.redirect.base_url:
         _check_base_url(config.redirect.base_url)
+    _check_origins(config.gateway.cors_origins)
     for proxy in config.analytics.trusted_proxies:
         try:
             ipaddress.ip_network(proxy, strict=False)
@@ -240,6 +246,19 @@ def require_secured(grpc: Grpc, host: str) -> None:
             f"[grpc] host {host} is not loopback: set tls_certificate and tls_key, or service_token_file, "
             "or allow_insecure = true"
         )
+
+
+def _check_origins(origins: tuple[str, ...]) -> None:
+    """Each must be as browsers write it, because it is compared as text: "*" would open the API to every page."""
+    for origin in origins:
+        match = _ORIGIN.fullmatch(origin)
+        if match is None or (match[1], match[2]) in _DEFAULT_PORTS or int(match[2] or 1) > 65_535:
+            raise ConfigError(
+                "[gateway] cors_origins must be exact origins, such as https://app.example.com (lower case, no path, "
+                f"no default port, no *), not {origin!r:.80}"
+            )
+    if len(origins) > _ORIGINS_MAX:
+        raise ConfigError(f"[gateway] cors_origins must be {_ORIGINS_MAX} at most, not {len(origins)}")
 
 
 def _check_base_url(base_url: str) -> None:

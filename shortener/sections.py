@@ -61,6 +61,7 @@ class Gateway:
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     body_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(75.0, 1, 3600)
+    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

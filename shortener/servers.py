@@ -19,7 +19,7 @@ from shortener.redirect.settings import RedirectSettings
 from shortener.requestlog import OFF, RequestLog, open_request_log
 from shortener.sections import Config
 from shortener.tasks import finish
-from shortener.transport import docspage, gateway, openapi, ops, stock
+from shortener.transport import cors, docspage, gateway, openapi, ops, stock
 from shortener.transport.callers import limited, trusted
 from shortener.transport.h2 import server as h2
 from shortener.transport.h2.limits import Limits
@@ -165,6 +165,8 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
     web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http, servers.requests))
     door = gateway.Door(app.authenticate, app.client_addresses, app.limits.admit)
     gateway.mount(web, app.routes, door=door, settings=settings)
+    if limits.cors_origins:
+        cors.mount(web, limits.cors_origins)
     ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
     document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
     docspage.mount(web, document)
