@@ -11,6 +11,7 @@ import pytest
 
 import shortener
 from shortener.listen import bind
+from shortener.sections import Limits
 from shortener.servers import Servers, open_servers
 from shortener.transport.h2 import RpcServer
 from tests.torture.agreement import assert_all_agrees
@@ -29,6 +30,7 @@ def config(data_dir: Path) -> shortener.Config:
         gateway=shortener.Gateway(port=0),
         redirect=shortener.Redirect(port=0),
         storage=shortener.Storage(data_dir=str(data_dir)),
+        limits=Limits(misses_per_minute=0, registrations_per_minute=0),
     )
 
 

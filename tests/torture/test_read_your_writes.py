@@ -159,9 +159,9 @@ async def test_no_read_is_older_than_an_acknowledged_write(
 ) -> None:
     if cache == "usual" and not request.config.getoption("--torture"):
         pytest.skip("the quick form is the one whose cache forgets")
-    tiny = {"CACHE_SIZE_MAX": 1, "CACHE_MISSING_SIZE_MAX": 1}
+    sizes = {} if cache == "usual" else {"CACHE_SIZE_MAX": 1, "CACHE_MISSING_SIZE_MAX": 1}
     cycles = size(8, 5_000)
     world = World(pb, cycles)
-    with process.running(tmp_path / "data", **({} if cache == "usual" else tiny)) as server:
+    with process.running(tmp_path / "data", LIMITS_MISSES_PER_MINUTE=0, **sizes) as server:
         await world.run(server)
     figure(PROMISE, f"cache {cache}: {cycles:,} cycles, {world.reads:,} reads by {READERS} others: none stale")
