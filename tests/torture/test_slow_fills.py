@@ -52,7 +52,7 @@ class World:
         self.store = LateStore(self.dice)
         self.now = 0.0
         self.cache = CachedLinkStore(
-            self.store, size_max=2, ttl_seconds=3, unknown_size_max=2, unknown_ttl_seconds=3, timer=lambda: self.now
+            self.store, size_max=1, ttl_seconds=3, unknown_size_max=1, unknown_ttl_seconds=3, timer=lambda: self.now
         )
         self.histories = {code: History() for code in CODES}
         self.reads = 0

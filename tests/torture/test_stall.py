@@ -27,7 +27,7 @@ PROMISE = "no call is forgotten under thousands of concurrent ones"
 
 @dataclass(frozen=True)
 class Shape:
-    """How many calls at once over how many connections, how many of them for codes that are not in memory."""
+    """How many calls at once over how many connections, and how many of them for what is not in memory."""
 
     name: str
     connections: int
@@ -48,15 +48,20 @@ SHAPES = [
 class Wave:
     """Calls that begin together."""
 
-    def __init__(self, pb: SimpleNamespace, shape: Shape, codes: list[str], dice: random.Random) -> None:
-        self._pb, self._shape, self._codes, self._dice = pb, shape, codes, dice
+    def __init__(self, pb: SimpleNamespace, shape: Shape, user: str, codes: list[str]) -> None:
+        self._pb, self._shape, self._user, self._codes, self._dice = pb, shape, user, codes, random.Random()
         self.done = self.cancelled = 0
         self.done_at = time.monotonic()
 
     async def call(self, stubs: Any, number: int) -> None:
         is_cold = self._dice.random() < self._shape.cold
         code = self._dice.choice(self._codes) if not is_cold or number % 2 else f"none{self._dice.randrange(1 << 40)}"
-        call = stubs.urls.GetURL(self._pb.url_pb2.GetURLRequest(short_code=code), timeout=300)
+        if is_cold and not number % 5:  # These have a reader of the database each.
+            request = self._pb.url_pb2.ListURLsRequest(user_id=self._user, limit=1)
+            call, wanted = stubs.urls.ListURLs(request, timeout=300), len(self._codes)
+        else:
+            request = self._pb.url_pb2.GetURLRequest(short_code=code)
+            call, wanted = stubs.urls.GetURL(request, timeout=300), code
         if self._dice.random() < self._shape.cancelled:
             await asyncio.sleep(self._dice.uniform(0, 0.5))
             self.cancelled += call.cancel()
@@ -69,7 +74,7 @@ class Wave:
             if not call.cancelled():
                 raise
         else:
-            assert answer.url.short_code == code
+            assert wanted == (answer.url.short_code if wanted == code else answer.total)
         self.done += 1
         self.done_at = time.monotonic()
 
@@ -105,9 +110,10 @@ async def test_no_call_is_forgotten(
     shape = Shape(shape.name, size(min(shape.connections, 10), shape.connections), calls, shape.cold, shape.cancelled)
     async with AsyncExitStack() as stack:
         hands = [await stack.enter_async_context(aio_stubs_of(pb, forgetful)) for _ in range(shape.connections)]
-        request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id="stall")
+        user = f"stall{shape.connections}{shape.cold}"
+        request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id=user)
         links = size(50, 1_000) if shape.cold else 50
         made = await asyncio.gather(*(hands[0].urls.CreateURL(request, timeout=300) for _ in range(links)))
         for _ in range(waves):
-            await Wave(pb, shape, [answer.short_code for answer in made], random.Random()).run(hands)
-    figure(PROMISE, f"{shape.name}: {waves} waves of {calls:,} GetURLs at once: all answered")
+            await Wave(pb, shape, user, [answer.short_code for answer in made]).run(hands)
+    figure(PROMISE, f"{shape.name}: {waves} waves of {calls:,} calls at once: all answered")
