@@ -23,6 +23,7 @@ AGENT = "CanaryAgent/77 (canary-user-agent)"
 BAD_TOKEN = "canary.bad.token"
 SERVICE_TOKEN = "canary-service-token-of-some-length"
 SHORT_URL_QUERY = "canary-short-url-query"
+IDEMPOTENCY_KEY = "canary-idempotency-key"
 
 NEVER_KEPT = {
     ADDRESS,
@@ -34,6 +35,7 @@ NEVER_KEPT = {
     BAD_TOKEN,
     SERVICE_TOKEN,
     SHORT_URL_QUERY,
+    IDEMPOTENCY_KEY,
 }
 
 
@@ -98,7 +100,7 @@ def send_rpc(server: process.Running, pb: SimpleNamespace) -> None:
                 user_agent=AGENT,
                 referer=f"https://news.example/{REFERRER_PATH}?q={REFERRER_QUERY}",
             ),
-            metadata=metadata,
+            metadata=(*metadata, ("idempotency-key", IDEMPOTENCY_KEY)),
         )
         with pytest.raises(grpc.RpcError):
             analytics.TrackClick(
