@@ -72,6 +72,7 @@ def start(
     line = process.stdout.readline()
     if not line:
         process.wait(START_SECONDS)
+        process.stdout.close()
         raise AssertionError(f"no ready line, exit {process.returncode}: {Path(log).read_text()}")
     ready = json.loads(line)
     names = ("url", "user", "analytics", "gateway", "redirect")

@@ -1,0 +1,106 @@
+"""A migration that is killed at any write is whole or not begun, whatever the size of the database."""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shortener.storage.migrate import load_migrations, migrations_folder
+from shortener.storage.sqlite import open_database
+from tests.bench import load
+from tests.bench.dataset import YEAR_SECONDS, World
+from tests.torture.machine import need
+from tests.torture.migrating import apply, steps
+
+ROOT = Path(__file__).parents[2]
+FIRST = 3
+"""The schema that the database is made with: the oldest that has clicks."""
+
+
+async def filled(path: Path, clicks: int) -> None:
+    """Make a database of the schema `FIRST` with so many clicks on a tenth of as many links."""
+    from rich.progress import Progress
+
+    apply(path, load_migrations(migrations_folder())[:FIRST])
+    world = World(max(clicks // 10, 1), clicks, 1_790_000_000 - YEAR_SECONDS, 1_790_000_000, "zipf", 1)
+    async with open_database(
+        path, readers=1, batch_max=4, queue_max=16, gather_seconds=0, busy_timeout_seconds=5, cache_bytes=256 << 20
+    ) as database:
+        first_id = await load._fill_links(database, world, Progress(disable=True))
+        await load._fill_clicks(database, world, first_id, Progress(disable=True))
+
+
+def state(path: Path) -> tuple[int, str]:
+    """The number of applied migrations, and a digest of the schema and of every row."""
+    digest = hashlib.sha256()
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        names = raw.execute("SELECT name, type, coalesce(sql, '') FROM sqlite_schema ORDER BY name").fetchall()
+        digest.update(repr(names).encode())
+        for name, kind, _ in names:
+            if kind == "table":
+                for row in raw.execute(f'SELECT * FROM "{name}" ORDER BY 1, 2'):
+                    digest.update(repr(row).encode())
+        return raw.execute("SELECT count(*) FROM schema_migrations").fetchone()[0], digest.hexdigest()
+
+
+def migrate_killed(path: Path, log: Path, nth: int) -> int:
+    """Migrate in a process that is killed at its `nth` write; return its status, and leave its writes in `log`."""
+    inject = ("-e", f"inject=pwrite64:signal=KILL:when={nth}") if nth else ()
+    command = ["strace", "-f", "-qqq", "-o", str(log), "-e", "trace=pwrite64", "-e", "signal=none", *inject]
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "tests.torture.migrating", str(path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode
+
+
+def copied(source: Path, target: Path) -> Path:
+    for old in target.parent.glob(f"{target.name}*"):
+        old.unlink()
+    shutil.copy(source, target)
+    return target
+
+
+@pytest.mark.timeout(7200)
+async def test_a_migration_killed_at_any_write_is_whole_or_not_begun(
+    tmp_path: Path, size: Callable[[int, int], int], figure: Callable[[str, str], None]
+) -> None:
+    need("strace")
+    clicks, kills = size(300, 1_000_000), size(3, 50)
+    base, log = tmp_path / "base.db", tmp_path / "strace.log"
+    await filled(base, clicks)
+    stepwise = copied(base, tmp_path / "stepwise.db")
+    expected = [state(stepwise)]
+    for count in range(FIRST + 1, len(steps()) + 1):
+        apply(stepwise, steps()[:count])
+        expected.append(state(stepwise))
+    assert migrate_killed(copied(base, tmp_path / "killed.db"), log, 0) == 0
+    with log.open() as file:
+        writes = sum(1 for _ in file)
+    dice, reached = random.Random(), set()
+    for _ in range(kills):
+        path = copied(base, tmp_path / "killed.db")
+        assert migrate_killed(path, log, dice.randint(1, writes)) in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        after_kill = state(path)
+        assert after_kill in expected
+        reached.add(after_kill[0])
+        apply(path, steps())
+        assert state(path) == expected[-1]
+    figure(
+        "migrations are all or nothing",
+        f"{kills} kills among {writes:,} writes on a database with {clicks:,} clicks, ending at schemas "
+        f"{', '.join(map(str, sorted(reached)))}: each whole or not begun, each completed by the next start",
+    )
