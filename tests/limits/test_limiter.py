@@ -114,6 +114,18 @@ def test_a_timer_that_goes_backwards_stands_still(rate: Rate, steps: list[tuple[
     assert taken <= rate.burst + Fraction(rate.per_minute * (furthest - first), MINUTE)
 
 
+def test_a_timer_that_goes_backwards_makes_nobody_wait_longer() -> None:
+    timer = FakeTimer()
+    limiter = Limiter(Rate(60, 1), keys_max=10, timer=timer)
+    limiter.take("key")
+    assert limiter.wait("key") == 10**9
+    timer.tick(-3600)
+    assert limiter.wait("key") == 10**9
+    limiter.take("other")
+    timer.tick(3601)
+    assert [limiter.wait(key) for key in ("key", "other")] == [0, 0]
+
+
 def test_what_was_given_back_can_be_taken_again() -> None:
     timer = FakeTimer()
     limiter = Limiter(Rate(1, 3), keys_max=10, timer=timer)
