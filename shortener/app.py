@@ -4,29 +4,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from shortener import errors, rates
 from shortener.accounts import AccountService
 from shortener.accounts import rest as accounts_rest
 from shortener.accounts.keys import load_keys
 from shortener.accounts.passwords import Argon2idPasswords
-from shortener.accounts.rpc import UserRpc
 from shortener.accounts.store import SqliteAccountStore
 from shortener.accounts.throttle import LoginThrottle
 from shortener.accounts.tokens import JwtTokens
 from shortener.analytics import rest as analytics_rest
-from shortener.analytics.collector import ClickCollector, open_collector
-from shortener.analytics.countries import country_name
-from shortener.analytics.describe import ClickDescriber, ClickRecorder
-from shortener.analytics.geo import open_geo
-from shortener.analytics.journal import Durability, Journal, open_journal
-from shortener.analytics.reports import SqliteStatsReader
+from shortener.analytics.collector import ClickCollector
+from shortener.analytics.describe import ClickRecorder
+from shortener.analytics.export_reports import SqliteClickExport
+from shortener.analytics.journal import Journal
+from shortener.analytics.removal_store import SqliteClickRemoval
+from shortener.analytics.retention import ClickRetention
 from shortener.analytics.rpc import AnalyticsRpc
 from shortener.analytics.service import AnalyticsService
-from shortener.analytics.store import SqliteClickStore
-from shortener.analytics.user_agent import UserAgents
-from shortener.analytics.visitors import Rotation, open_visitors
+from shortener.app_analytics import open_analytics
 from shortener.clock import Clock, system_clock
 from shortener.config import ConfigError
 from shortener.ids import NewId, random_id
@@ -40,6 +36,10 @@ from shortener.links.qr import QrCodes
 from shortener.links.rpc import UrlRpc
 from shortener.links.screen import Screen, followed, load_screen
 from shortener.links.store import SqliteLinkStore
+from shortener.privacy import Erasure, Exporter
+from shortener.privacy import rest as privacy_rest
+from shortener.privacy.erasure import open_erasure
+from shortener.privacy.rpc import PrivacyRpc
 from shortener.replays import Replays
 from shortener.replays.keeping import open_replays
 from shortener.sections import Config
@@ -54,8 +54,6 @@ from shortener.transport.routes import Route
 
 DATABASE_FILE = "shortener.db"
 QR_IMAGES_MAX = 1000
-COLLECTOR_STOP_SECONDS = 1.5
-"""Clicks that cannot be stored within this time stay in the journal for the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class App:
     accounts: AccountService
     analytics: AnalyticsService
     urls: UrlRpc
-    users: UserRpc
+    users: PrivacyRpc
     statistics: AnalyticsRpc
     routes: list[Route]
     authenticate: Authenticate
@@ -89,6 +87,8 @@ class App:
     screen: Screen | None
     """What is kept from visitors by the operator's lists; None without any."""
     replays: Replays
+    retention: ClickRetention
+    erasure: Erasure
 
 
 @asynccontextmanager
@@ -132,16 +132,6 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     replays = await stack.enter_async_context(
         open_replays(database, data_dir, clock=clock, ttl_seconds=kept.ttl_seconds, keys_max=kept.keys_max)
     )
-    links = LinkService(
-        store=cache,
-        transactions=database.transaction,
-        clock=clock,
-        new_code=random_codes(config.links.code_length),
-        render_qr=qr_codes,
-        own=own,
-        blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
-        replays=replays,
-    )
     passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
     stack.push_async_callback(passwords.close)
     throttle = rates.login_throttle(config)
@@ -153,9 +143,30 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         throttle=throttle,
         clock=clock,
     )
-    statistics = await _open_analytics(stack, config, clock, database, links, replays)
+    await accounts.open()
+    links = LinkService(
+        store=cache,
+        transactions=database.transaction,
+        clock=clock,
+        new_code=random_codes(config.links.code_length),
+        render_qr=qr_codes,
+        own=own,
+        blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
+        replays=replays,
+        erased_owners=accounts.erased,
+    )
+    statistics = await open_analytics(stack, config, clock, database, links, replays)
     client_addresses = rates.client_addresses(config)
     caller = rates.rpc_caller(config, client_addresses)
+    exporter = Exporter(accounts=accounts, links=links, clicks=SqliteClickExport(database), clock=clock)
+    erasure = Erasure(
+        accounts=accounts,
+        links=links,
+        clicks=SqliteClickRemoval(database),
+        transactions=database.transaction,
+        empty_log=database.empty_log,
+    )
+    await stack.enter_async_context(open_erasure(erasure))
     return App(
         config=config,
         addresses={},
@@ -165,9 +176,14 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         accounts=accounts,
         analytics=statistics.service,
         urls=UrlRpc(links),
-        users=UserRpc(accounts, caller=caller),
+        users=PrivacyRpc(accounts, exporter, erasure, caller=caller),
         statistics=AnalyticsRpc(statistics.service),
-        routes=[*accounts_rest.routes(accounts), *links_rest.routes(links), *analytics_rest.routes(statistics.service)],
+        routes=[
+            *accounts_rest.routes(accounts),
+            *privacy_rest.routes(accounts, exporter, erasure, exports_max=config.gateway.exports_max),
+            *links_rest.routes(links),
+            *analytics_rest.routes(statistics.service),
+        ],
         authenticate=accounts_rest.authenticator(accounts),
         limits=rates.limits(config),
         throttle=throttle,
@@ -182,67 +198,9 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         qr_codes=qr_codes,
         screen=screen,
         replays=replays,
+        retention=statistics.retention,
+        erasure=erasure,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Analytics:
-    """The running parts of analytics."""
-
-    service: AnalyticsService
-    recorder: ClickRecorder
-    journal: Journal
-    collector: ClickCollector
-
-
-async def _open_analytics(
-    stack: AsyncExitStack,
-    config: Config,
-    clock: Clock,
-    database: SqliteDatabase,
-    links: LinkService,
-    replays: Replays,
-) -> _Analytics:
-    data_dir = Path(config.storage.data_dir)
-    rotation = cast("Rotation", config.analytics.visitor_key_rotation)
-    visitors = open_visitors(data_dir / "visitor.key", rotation=rotation, clock=clock)
-    cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
-    geo = await stack.enter_async_context(open_geo(data_dir, cities))
-    agents = UserAgents(size_max=config.analytics.clients_max)
-    store = SqliteClickStore(database, count_bots=config.analytics.count_bots)
-    journal = await stack.enter_async_context(
-        open_journal(
-            data_dir / "journal",
-            after=await store.position(),
-            segment_size_max=config.clicks.segment_size_max,
-            durability=cast("Durability", config.clicks.durability),
-            sync_seconds=config.clicks.sync_seconds,
-        )
-    )
-    collector = ClickCollector(
-        journal=journal,
-        store=store,
-        transactions=database.transaction,
-        count_clicks=links.add_clicks,
-        parse_agent=agents,
-        flush_seconds=config.clicks.flush_seconds,
-        batch_max=config.clicks.batch_max,
-    )
-    service = AnalyticsService(
-        links=links,
-        clicks=store,
-        reader=SqliteStatsReader(database),
-        transactions=database.transaction,
-        clock=clock,
-        describe=ClickDescriber(visitors, geo, agents, clock),
-        country_name=country_name,
-        replays=replays,
-    )
-    await stack.enter_async_context(
-        open_collector(collector, replay_seconds=config.clicks.replay_seconds, stop_seconds=COLLECTOR_STOP_SECONDS)
-    )
-    recorder = ClickRecorder(journal, visitors, geo, clients_max=config.analytics.clients_max)
-    return _Analytics(service, recorder, journal, collector)
 
 
 def pending_migrations(config: Config) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Json: TypeAlias = dict[str, Any]
+POLL_SECONDS = 0.2
 ROWS_MAX = 10
 """Countries and referrers shown as text; --json has all of them."""
 
@@ -32,6 +33,7 @@ Server = Annotated[
 ]
 User = Annotated[str, typer.Option("--user", envvar="SHORTENER_USER", help="Owner of the links.", metavar="ID")]
 Code = Annotated[str, typer.Argument(help="Short code or alias.", metavar="CODE")]
+Who = Annotated[str, typer.Argument(help="The account: its id, or its email.", metavar="ID|EMAIL")]
 
 user = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -159,6 +161,68 @@ def create_user(
     request = CreateUserRequest(email=email, username=username, password=_password())
     answer = _call(path, server, lambda api: api.users.create_user(request), creates=True)
     _show(answer, as_json, lambda made: [f"account {made['id']}: {made['email']}"])
+
+
+@user.command("export")
+def export_user(
+    who: Who,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - is standard output.", metavar="FILE")],
+    clicks: Annotated[bool, typer.Option("--clicks", help="Add the raw clicks to each link.")] = False,
+    server: Server = None,
+    path: ConfigPath = None,
+) -> None:
+    """Write all that is kept about an account to a file, as one JSON document with a link a line."""
+    from shortener.gen.user import ExportUserRequest  # noqa: PLC0415 - not for --help
+    from shortener.outfile import OutFile  # noqa: PLC0415 - as above
+
+    async def talk(api: "Api") -> str:
+        with OutFile(out) as file:
+            request = ExportUserRequest(**_named(who), with_clicks=clicks)
+            answer = await api.users.export_user(request)
+            file.write(answer.part)
+            while answer.next_cursor:
+                request.cursor = answer.next_cursor
+                answer = await api.users.export_user(request)
+                file.write(answer.part)
+        return answer.user_id
+
+    try:
+        user_id = _call(path, server, talk)
+    except OSError as error:
+        fail(f"cannot write {out}: {error.strerror}")
+    typer.echo(f"account {user_id} -> {out}", err=str(out) == "-")
+
+
+@user.command("erase")
+def erase_user(
+    who: Who,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = None,
+    path: ConfigPath = None,
+) -> None:
+    """Remove an account with all its links and their statistics, for good.
+
+    The short codes stay taken, for nobody. Ends when everything is gone; what is interrupted goes on by itself.
+    """
+    from shortener.gen.user import EraseUserRequest  # noqa: PLC0415 - not for --help
+
+    if not yes:
+        if not sys.stdin.isatty():
+            fail("--yes is required where nobody can be asked", MISUSED)
+        typer.confirm(f"Erase account {who} with all its links and their statistics, for good?", abort=True, err=True)
+
+    async def talk(api: "Api") -> str:
+        answer = await api.users.erase_user(EraseUserRequest(**_named(who)))
+        while not answer.finished:
+            await asyncio.sleep(POLL_SECONDS)
+            answer = await api.users.erase_user(EraseUserRequest(user_id=answer.user_id))
+        return answer.user_id
+
+    typer.echo(f"account {_call(path, server, talk)} erased")
+
+
+def _named(who: str) -> dict[str, str]:
+    return {"email" if "@" in who else "user_id": who}
 
 
 def _password() -> str:

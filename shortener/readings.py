@@ -32,6 +32,9 @@ def of_app(app: App) -> Iterator[Reading]:
     yield "shortener_click_backlog_bytes", "Bytes of clicks that wait.", {}, collector.backlog_bytes
     yield "shortener_idempotency_keys", "Idempotency keys remembered.", {}, lambda: app.replays.count
     yield "shortener_replayed_answers_total", "Answers given again.", {}, lambda: app.replays.replayed
+    yield "shortener_clicks_removed_total", "Old raw clicks removed.", {}, lambda: app.retention.stats.removed
+    yield "shortener_accounts_erased_total", "Accounts erased.", {}, lambda: app.erasure.stats.accounts
+    yield "shortener_links_erased_total", "Links erased with them.", {}, lambda: app.erasure.stats.links
     yield "shortener_commits_total", "Commits.", {}, lambda: database.writer_stats.commits
     yield "shortener_writes_total", "Units of work committed.", {}, lambda: database.writer_stats.units
     yield "shortener_commit_seconds", "Transactions, by the time they took.", {}, database.writer_stats.commit_seconds

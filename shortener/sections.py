@@ -56,6 +56,7 @@ class Gateway:
     host: str = "127.0.0.1"
     port: int = _number(8080, 0, 65535)
     body_size_max: int = _number(65_536, 1024, 16_777_216)
+    exports_max: int = _number(2, 1, 1000)
     line_size_max: int = _number(8190, 1024, 1_048_576)
     connections_max: int = _number(1000, 1, 100_000)
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
@@ -139,6 +140,7 @@ class Analytics:
     count_bots: bool = True
     clients_max: int = _number(10_000, 1, 10_000_000)
     visitor_key_rotation: str = _one_of("never", "never", "daily")
+    retention_days: int = _number(0, 0, 36_500)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,13 @@
 """Opaque transactions, so that services can compose several stores' writes into one."""
 
+import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
+
+MOMENT_SECONDS: Final = 0.02
+"""How long background work may hold the one writer at a time."""
 
 
 class Tx(Protocol):
@@ -25,3 +29,15 @@ class Transactions(Protocol):
         `work` is a plain function: it runs off the event loop and must not touch anything but
         `tx` and its own values. An exception from it undoes this work alone and reaches the caller.
         """
+
+
+def for_a_moment(step: Callable[[], bool]) -> bool:
+    """Repeat `step`, a small part of one unit of work, until it tells that nothing is left or 20 ms have passed.
+
+    Returns whether something is left.
+    """
+    end = time.monotonic() + MOMENT_SECONDS
+    while is_left := step():
+        if time.monotonic() >= end:
+            break
+    return is_left

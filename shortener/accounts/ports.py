@@ -53,6 +53,18 @@ class AccountStore(Protocol):
     def replace_hash(self, tx: Tx, account_id: int, *, old: str, new: str) -> None:
         """Set the password hash to `new` if it still is `old`; otherwise change nothing."""
 
+    def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
+        """Remove the account, so that nothing but its id is kept; False when there is none. The erasure is pending."""
+
+    def finish_erasure(self, tx: Tx, account_id: int) -> None:
+        """Note that nothing of the account is left anywhere."""
+
+    async def erased(self) -> list[int]:
+        """Return the ids of all accounts that were erased."""
+
+    async def pending_erasures(self) -> list[int]:
+        """Return the ids of accounts of which something may be left."""
+
 
 class Passwords(Protocol):
     """Hashes passwords, away from the event loop. All raise `errors.Exhausted` when too many wait."""

@@ -14,7 +14,7 @@ _NO_STORE = {"Cache-Control": "no-store"}  # answers that carry a token (RFC 675
 def authenticator(accounts: AccountService) -> Authenticate:
     """Return the function that turns a bearer token into its principal.
 
-    It reads no store: the token alone says who calls. Accounts are never deleted, and ids never used again.
+    It reads no store: the token alone says who calls. Those of erased accounts are known, and ids never used again.
     """
 
     async def authenticate(token: str) -> Principal:

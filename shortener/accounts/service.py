@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shortener import errors
@@ -51,6 +52,12 @@ class AccountService:
         self._tokens = tokens
         self._throttle = throttle
         self._clock = clock
+        self.erased: set[str] = set()
+        """The ids of erased accounts: their tokens are valid no more, though nothing in them tells so."""
+
+    async def open(self) -> None:
+        """Learn which accounts were erased; before anything else is asked."""
+        self.erased.update(map(str, await self._store.erased()))
 
     async def register(self, email: str, password: str, name: str) -> SignedIn:
         """Make an account without a username, and a token for it.
@@ -90,7 +97,7 @@ class AccountService:
         return SignedIn(credentials.account, self._tokens.issue(credentials.account))
 
     def verify_token(self, token: str) -> Claims:
-        """Return what a token says. Reads no store: a token outlives changes to its account.
+        """Return what a token says. Reads no store: a token outlives changes to its account, but not its erasure.
 
         Raises `errors.Invalid` when it is missing and `errors.Unauthenticated` when it is not valid (any more).
         """
@@ -103,7 +110,8 @@ class AccountService:
         """Return what a token says, None when it is not valid (any more). Raises `errors.Invalid` when missing."""
         if not token:
             raise errors.Invalid("token is required", field="token")
-        return self._tokens.read(token)
+        claims = self._tokens.read(token)
+        return None if claims is None or claims.user_id in self.erased else claims
 
     async def profile(self, token: str) -> Account:
         """Return the account a token belongs to.
@@ -167,6 +175,59 @@ class AccountService:
         `limit` 0 means 20, more than 1,000 is served as 1,000. Raises `errors.Invalid` for negative values.
         """
         return await self._store.page(*parse_page(limit, offset))
+
+    async def find_id(self, user_id: str, email: str) -> int:
+        """Return the id of the account that one of these names, also of an erased one.
+
+        Raises `errors.Invalid` unless exactly one is given, `errors.NotFound` when there is no such account.
+        """
+        if bool(user_id) == bool(email):
+            raise errors.Invalid("either user_id or email is required", field="user_id")
+        if email:
+            credentials = await self._store.find_credentials(parse_email(email))
+            account = credentials.account if credentials else None
+        else:
+            account = await self._store.find(parse_account_id(user_id))
+        if account:
+            return account.id
+        if user_id in self.erased:
+            return parse_account_id(user_id)
+        raise errors.NotFound("user not found")
+
+    async def check_password(self, user_id: str, password: str, *, address: str = "") -> int:
+        """Return the id of an authenticated caller who knows the password, too.
+
+        Guesses are slowed down as those of `login` are. Raises what that raises.
+        """
+        if not password:
+            raise errors.Invalid("password is required", field="password")
+        account = await self.profile_of(user_id)
+        signed_in = await self.login(account.email, password, address=address)
+        return signed_in.account.id
+
+    async def erase(self, account_id: int, then: Callable[[], None]) -> None:
+        """Remove an account, and refuse its tokens from now on. What it owns is others' to remove.
+
+        `then` is called once that is durable, also when the caller is cancelled meanwhile. An account that is erased
+        already stays so. Raises `errors.NotFound`.
+        """
+        now = self._clock()
+
+        def work(tx: Tx) -> None:
+            if not self._store.erase(tx, account_id, now=now) and str(account_id) not in self.erased:
+                raise errors.NotFound("user not found")
+            tx.on_commit(lambda: self.erased.add(str(account_id)))
+            tx.on_commit(then)
+
+        await self._transactions(work)
+
+    async def pending_erasures(self) -> list[int]:
+        """Return the ids of erased accounts whose belongings may not all be removed yet."""
+        return await self._store.pending_erasures()
+
+    async def finish_erasure(self, account_id: int) -> None:
+        """Note that nothing is left of an erased account."""
+        await self._transactions(lambda tx: self._store.finish_erasure(tx, account_id))
 
     async def _create(self, email: str, username: str, name: str, password: str) -> Account:
         # The slow hash comes first; whether email and username are free is decided by the transaction alone.

@@ -20,9 +20,15 @@ _IS_EMAIL_TAKEN = "SELECT 1 FROM accounts WHERE email_key = ?"
 _UPDATE = "UPDATE accounts SET email = ?, email_key = ?, name = ?, updated_at = ? WHERE id = ?"
 _REPLACE_HASH = "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?"
 
+_REMOVE = "DELETE FROM accounts WHERE id = ?"
+_ADD_ERASED = "INSERT INTO erased_accounts (id, erased_at, pending) VALUES (?, ?, 1)"
+_FINISH_ERASURE = "UPDATE erased_accounts SET pending = 0 WHERE id = ?"
+_ERASED = "SELECT id FROM erased_accounts ORDER BY id"
+_PENDING = "SELECT id FROM erased_accounts WHERE pending = 1 ORDER BY id"
+
 
 class SqliteAccountStore:
-    """`AccountStore` on a `Database`. Ids are never used twice."""
+    """`AccountStore` on a `Database`. Ids are never used twice, those of erased accounts neither."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,6 +92,25 @@ class SqliteAccountStore:
     def replace_hash(self, tx: Tx, account_id: int, *, old: str, new: str) -> None:
         """See `AccountStore`."""
         sql(tx).run(_REPLACE_HASH, (new, account_id, old))
+
+    def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
+        """See `AccountStore`."""
+        if not sql(tx).run(_REMOVE, (account_id,)):
+            return False
+        sql(tx).run(_ADD_ERASED, (account_id, now))
+        return True
+
+    def finish_erasure(self, tx: Tx, account_id: int) -> None:
+        """See `AccountStore`."""
+        sql(tx).run(_FINISH_ERASURE, (account_id,))
+
+    async def erased(self) -> list[int]:
+        """See `AccountStore`."""
+        return [cast(int, row[0]) for row in await self._database.read(lambda on: on.rows(_ERASED))]
+
+    async def pending_erasures(self) -> list[int]:
+        """See `AccountStore`."""
+        return [cast(int, row[0]) for row in await self._database.read(lambda on: on.rows(_PENDING))]
 
 
 def _find(on: Sql, account_id: int) -> Account | None:

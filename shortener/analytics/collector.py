@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -184,9 +183,12 @@ class ClickCollector:
         if not self._store.advance(tx, old, batch.position):
             raise Moved
         if batch.clicks:
-            self._store.append(tx, batch.clicks)
-            counts = Counter(click.ref for click in batch.clicks if self._store.is_counted(click))
-            self._count_clicks(tx, counts)
+            counts = dict.fromkeys((click.ref for click in batch.clicks), 0)
+            for click in batch.clicks:
+                counts[click.ref] += self._store.is_counted(click)
+            known = self._count_clicks(tx, counts)
+            # What comes late for a link that is erased meanwhile must not bring anything of it back.
+            self._store.append(tx, [click for click in batch.clicks if click.ref in known])
 
     def _read(self, position: Position, end: Position) -> Batch:
         piece = self._journal.segments.read(position, end, records_max=self._batch_max)

@@ -1,7 +1,7 @@
 """What the analytics module needs from the outside."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from shortener.analytics.model import Address, Agent, Click, Place, Position
 from shortener.analytics.stats import Granularity, Places, Tally, TimePoint, TimeRange
@@ -25,11 +25,68 @@ class ClickStore(Protocol):
         """Move the position from `old` to `new`; False, and nothing is changed, when it is not `old`."""
 
 
+class OldClicks(NamedTuple):
+    """Raw clicks before a horizon, by id; ask again for those of links behind `after`, unless these are the last."""
+
+    ids: list[int]
+    after: int
+    is_last: bool
+
+
+class ClickRemoval(Protocol):
+    """Removes raw clicks, and of links that are nobody's any more everything else that was counted as well."""
+
+    async def removed_before(self) -> int:
+        """Return the horizon: from this time on (Unix seconds, the start of an hour) the raw clicks are complete."""
+
+    def move_horizon(self, tx: Tx, horizon: int) -> None:
+        """Move the horizon forward, never back."""
+
+    async def find_old(self, horizon: int, after: int) -> OldClicks:
+        """Return some raw clicks before `horizon`, of links whose id is greater than `after`."""
+
+    def remove(self, tx: Tx, ids: Sequence[int]) -> int:
+        """Remove these raw clicks and return how many there were."""
+
+    def purge_later(self, tx: Tx, link_ids: Sequence[int]) -> None:
+        """Note that all that was counted for these links is to be removed."""
+
+    def purge(self, tx: Tx) -> bool:
+        """Remove a small part of what is noted to be removed; False when there is nothing any more."""
+
+    async def is_purged(self) -> bool:
+        """Tell whether nothing is left that was noted to be removed."""
+
+
+class ClickMark(NamedTuple):
+    """Where a list of raw clicks is: behind the click of this id, which came at this time."""
+
+    at: int
+    id: int
+
+
+class ClickPage(NamedTuple):
+    """Raw clicks as the members of a JSON array, and the last one's mark when more may follow."""
+
+    text: str
+    last: ClickMark | None
+
+
+class ClickExport(Protocol):
+    """Tells all that is kept about the clicks of links, as JSON. Visitors are other people: only how many they are."""
+
+    async def totals(self, link_ids: Sequence[int]) -> dict[int, str]:
+        """Return for each link a JSON object: unique visitors, and clicks by dimension and value."""
+
+    async def clicks(self, link_id: int, after: ClickMark | None) -> ClickPage:
+        """Return some raw clicks of a link, oldest first, from the first one or behind a mark."""
+
+
 class CountClicks(Protocol):
     """Adds recorded clicks to the links' own counters (`LinkService.add_clicks`)."""
 
-    def __call__(self, tx: Tx, counts: Mapping[LinkRef, int]) -> None:
-        """Add `counts` inside the caller's transaction. Links that are gone are passed over."""
+    def __call__(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Container[LinkRef]:
+        """Add `counts`, which may be 0, inside the caller's transaction; return which of these links are not gone."""
 
 
 class GeoLocator(Protocol):

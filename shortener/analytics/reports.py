@@ -1,7 +1,8 @@
 """SqliteStatsReader: statistics read from the roll-ups. Contains no rule about what may be asked.
 
 A range is covered by whole months, days and hours of the roll-ups; only its ragged edges, each shorter than an
-hour, are counted from events. Everything of one answer is read in one snapshot. SQLite does the counting and hands
+hour, are counted from events. Where those have been removed, a click counts as if it had come at the full hour.
+Everything of one answer is read in one snapshot. SQLite does the counting and hands
 it over as one JSON text: a reader thread takes Python's lock once for each row it fetches, which a busy event loop
 makes expensive, so that even a series of thousands of periods is one row.
 """
@@ -38,6 +39,8 @@ _EXTENT = """
 SELECT (SELECT MIN(period) FROM click_rollups WHERE link_id = ?1 AND span = 'h'),
        (SELECT MAX(period) FROM click_rollups WHERE link_id = ?1 AND span = 'h')
 """
+
+_HORIZON = "SELECT removed_before FROM click_retention"
 
 # ?1 link, ?2 whole periods as [[span, start, sign], ...], ?3 edges as [[start, end, sign], ...].
 _PIECES = """
@@ -161,13 +164,22 @@ def _extent(link_id: int, sql: Sql) -> TimeRange | None:
     return TimeRange(first, last + HOUR)
 
 
+def _countable(within: TimeRange, sql: Sql) -> TimeRange:
+    """Return the range with each bound moved to the next full hour if it lies in one whose events are removed."""
+    if not (within.start % HOUR or within.end % HOUR):
+        return within
+    (horizon,) = cast(tuple[int], sql.rows(_HORIZON)[0])
+    start, end = (time + -time % HOUR if time < horizon else time for time in (within.start, within.end))
+    return TimeRange(start, end)
+
+
 def _tally(link_id: int, within: TimeRange, sql: Sql) -> Tally:
     extent = _extent(link_id, sql)
     if extent is None:
         return Tally(0, DeviceCounts(), {}, [])
     # Whole months at both ends of what there is, so that an unbounded range needs nothing finer.
     months = months_around(extent)
-    within = within.clamp(months.start, months.end)
+    within = _countable(within.clamp(months.start, months.end), sql)
     row = sql.row(_TALLY, _parameters(link_id, sum_cover(within, MONTHS_DOWN)))
     assert row is not None
     countries, devices, referrers = (cast(list[_Count], json.loads(cast(str, text))) for text in row)
@@ -196,7 +208,7 @@ def _series(link_id: int, within: TimeRange, granularity: Granularity, sql: Sql)
     extent = _extent(link_id, sql)
     if extent is None:
         return []
-    within = within.clamp(granularity.floor(extent.start), granularity.ceil(extent.end))
+    within = _countable(within.clamp(granularity.floor(extent.start), granularity.ceil(extent.end)), sql)
     if within.is_empty:
         return []
     first, end = granularity.ceil(within.start), granularity.floor(within.end)

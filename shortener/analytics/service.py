@@ -25,6 +25,7 @@ from shortener.analytics.stats import (
 )
 from shortener.clock import Clock
 from shortener.links import Link, LinkService
+from shortener.links.model import unknown_link
 from shortener.replays import Answer, Asked, Replays
 from shortener.tx import Transactions, Tx
 
@@ -146,8 +147,8 @@ class AnalyticsService:
     def _append(self, tx: Tx, click: Click) -> int:
         """Record the click, its roll-ups and its link's counter: all or nothing."""
         (click_id,) = self._clicks.append(tx, [click])
-        if self._clicks.is_counted(click):
-            self._links.add_clicks(tx, {click.ref: 1})
+        if click.ref not in self._links.add_clicks(tx, {click.ref: int(self._clicks.is_counted(click))}):
+            raise unknown_link()  # Erased since it was looked up; nothing of the click stays.
         return click_id
 
     def _append_once(self, tx: Tx, click: Click, asked: Asked) -> int:

@@ -129,6 +129,10 @@ class CachedLinkStore:
         """See `LinkStore.page`."""
         return await self._inner.page(owner_id, limit, offset)
 
+    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[Link]:
+        """See `LinkStore.owned`."""
+        return await self._inner.owned(owner_id, after=after, limit=limit)
+
     def add(self, tx: Tx, link: NewLink) -> Link | None:
         """See `LinkStore.add`. The new link is in memory for whoever follows it first."""
         stored = self._inner.add(tx, link)
@@ -155,6 +159,13 @@ class CachedLinkStore:
         totals = self._inner.add_clicks(tx, counts)
         tx.on_commit(partial(self._counted, totals))
         return totals
+
+    def erase_owned(self, tx: Tx, owner_id: str, *, now: int, limit: int) -> list[LinkRef]:
+        """See `LinkStore.erase_owned`."""
+        erased = self._inner.erase_owned(tx, owner_id, now=now, limit=limit)
+        for ref in erased:
+            tx.on_commit(partial(self._forget, ref.short_code))
+        return erased
 
     async def close(self) -> None:
         """Wait for the reads under way. Nothing may be asked afterwards."""

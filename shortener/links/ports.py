@@ -22,6 +22,9 @@ class LinkStore(Protocol):
     async def page(self, owner_id: str, limit: int, offset: int) -> tuple[list[Link], int]:
         """Return one page of an owner's links, newest first, deleted ones omitted, and how many there are in all."""
 
+    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[Link]:
+        """Return links of an owner, deleted ones too, in order of their ids: at most `limit` behind id `after`."""
+
     def add(self, tx: Tx, link: NewLink) -> Link | None:
         """Store a link and return it; None when its code is taken.
 
@@ -38,7 +41,13 @@ class LinkStore(Protocol):
     def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> dict[LinkRef, int]:
         """Add recorded clicks to the links' counters and return the new `clicks` of each.
 
-        Links whose row is gone (an alias taken again) are passed over; deleted ones are still counted.
+        Links whose row is gone (an alias taken again) and erased ones are passed over; deleted ones are still counted.
+        """
+
+    def erase_owned(self, tx: Tx, owner_id: str, *, now: int, limit: int) -> list[LinkRef]:
+        """Delete at most `limit` links of an owner for good, live ones first, and return which; none when none is left.
+
+        Their codes stay taken, for nobody: destination, owner and counts are gone.
         """
 
 

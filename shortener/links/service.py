@@ -1,6 +1,6 @@
 """The use cases of links: create, look up, list, delete, count."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import cast
 
 from shortener import errors
@@ -48,6 +48,7 @@ class LinkService:
         own: OwnAddresses,
         replays: Replays,
         blocks: Blocks | None = None,
+        erased_owners: Container[str] = frozenset(),
     ) -> None:
         self._store = store
         self._transactions = transactions
@@ -57,6 +58,7 @@ class LinkService:
         self._own = own
         self._blocks = blocks
         self._replays = replays
+        self._erased_owners = erased_owners
 
     def short_url(self, short_code: str) -> str:
         """Return the whole short URL of this code."""
@@ -164,9 +166,20 @@ class LinkService:
             raise unknown_link()
         return link.clicks
 
-    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> None:
-        """Add recorded clicks to the links' counters, in the transaction that records them."""
-        self._store.add_clicks(tx, counts)
+    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Container[LinkRef]:
+        """Add recorded clicks to the links' counters, in the transaction that records them.
+
+        Returns the links that were there to be counted: what comes late for any other belongs to nobody.
+        """
+        return self._store.add_clicks(tx, counts)
+
+    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[Link]:
+        """Return links of an owner, expired and deleted ones too, in order of their ids, from behind id `after`."""
+        return await self._store.owned(owner_id, after=after, limit=limit)
+
+    def erase_owned(self, tx: Tx, owner_id: str, *, limit: int) -> list[LinkRef]:
+        """Delete at most `limit` links of an owner for good and return which; their codes stay taken, for nobody."""
+        return self._store.erase_owned(tx, owner_id, now=self._clock(), limit=limit)
 
     async def qr(self, short_code: str, image: QrFormat, *, owner_id: str | None = None) -> bytes:
         """Return the QR code of a link's short URL as an image file. Raises `errors.NotFound`, `errors.Exhausted`."""
@@ -204,8 +217,14 @@ class LinkService:
             return await self._add_once(link, asked, with_qr=with_qr)
         short_url = self.short_url(link.short_code)
         qr_png = await self._render_qr(short_url, "png") if with_qr else b""
-        stored = await self._transactions(lambda tx: self._store.add(tx, link))
+        stored = await self._transactions(lambda tx: self._store_new(tx, link))
         return Created(stored, short_url, qr_png) if stored else None
+
+    def _store_new(self, tx: Tx, link: NewLink) -> Link | None:
+        # Judged here, in the order of the writes: a link that came after the erasure would stay for ever.
+        if link.owner_id in self._erased_owners:
+            raise errors.Invalid("user_id is that of an erased account", field="user_id")
+        return self._store.add(tx, link)
 
     async def _add_once(self, link: NewLink, asked: Asked, *, with_qr: bool) -> Created | None:
         """Store a link, and that it answers this call; or return the one that does already, as it was then."""
@@ -229,7 +248,7 @@ class LinkService:
         answer = self._replays.find_in(tx, asked)
         if answer is not None:
             return answer
-        stored = self._store.add(tx, link)
+        stored = self._store_new(tx, link)
         if stored is not None:
             self._replays.keep(tx, asked, (stored.id, stored.short_code, stored.created_at))
         return stored

@@ -26,7 +26,19 @@ _DELETE = "UPDATE links SET deleted_at = ?, updated_at = ? WHERE short_code = ? 
 _DELETE_OWN = f"{_DELETE} AND owner_id = ?"
 _INCREMENT = f"""UPDATE links SET increments = increments + 1 WHERE short_code = ? AND deleted_at = 0
     RETURNING {_COLUMNS}"""  # noqa: S608 - pasted from constants
-_ADD_CLICKS = "UPDATE links SET clicks = clicks + ? WHERE id = ? RETURNING clicks + increments"
+_ADD_CLICKS = "UPDATE links SET clicks = clicks + ? WHERE id = ? AND owner_id <> '' RETURNING clicks + increments"
+# One index has the live links, another the deleted ones.
+_OWNED = f"""SELECT {_COLUMNS} FROM links WHERE id IN (
+        SELECT id FROM (SELECT id FROM links WHERE owner_id = ?1 AND deleted_at = 0 AND id > ?2 ORDER BY id LIMIT ?3)
+        UNION ALL
+        SELECT id FROM (SELECT id FROM links WHERE owner_id = ?1 AND deleted_at <> 0 AND id > ?2 ORDER BY id LIMIT ?3)
+    ) ORDER BY id LIMIT ?3"""  # noqa: S608 - pasted from constants
+_ERASE = """UPDATE links SET destination = '', owner_id = '', created_at = ?2, updated_at = ?2, expires_at = 0,
+        deleted_at = ?2, clicks = 0, increments = 0
+    WHERE id IN (SELECT id FROM links WHERE owner_id = ?1 AND deleted_at {} ORDER BY id LIMIT ?3)
+    RETURNING id, short_code"""
+_ERASE_LIVE = _ERASE.format("= 0")
+_ERASE_DELETED = _ERASE.format("<> 0")
 
 
 class SqliteLinkStore:
@@ -58,6 +70,11 @@ class SqliteLinkStore:
 
         rows, total = await self._database.read(query)
         return [_link(row) for row in rows], cast(int, total[0]) if total else 0
+
+    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[Link]:
+        """See `LinkStore.owned`."""
+        rows = await self._database.read(lambda reader: reader.rows(_OWNED, (owner_id, after, limit)))
+        return [_link(row) for row in rows]
 
     def add(self, tx: Tx, link: NewLink) -> Link | None:
         """See `LinkStore.add`."""
@@ -94,6 +111,13 @@ class SqliteLinkStore:
             if row:
                 totals[ref] = cast(int, row[0])
         return totals
+
+    def erase_owned(self, tx: Tx, owner_id: str, *, now: int, limit: int) -> list[LinkRef]:
+        """See `LinkStore.erase_owned`."""
+        erased = sql(tx).rows(_ERASE_LIVE, (owner_id, now, limit))
+        if not erased:
+            erased = sql(tx).rows(_ERASE_DELETED, (owner_id, now, limit))
+        return [LinkRef(*cast(tuple[int, str], row)) for row in erased]
 
 
 def _link(row: Row) -> Link:

@@ -26,6 +26,7 @@ def writer_pragmas(cache_bytes: int) -> tuple[str, ...]:
     return (
         *_COMMON,
         f"PRAGMA cache_size = -{cache_bytes // 1024}",
+        "PRAGMA secure_delete = ON",  # what is deleted is overwritten: some builds of SQLite have it off
         "PRAGMA synchronous = FULL",  # NORMAL loses acknowledged rows at a power cut
         f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}",
         "PRAGMA wal_checkpoint(TRUNCATE)",  # what a killed process left behind

@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 class SqliteDatabase:
     """`Database` on one SQLite file. Bound to the event loop it was opened in; made by `open_database`."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, readers: Readers, thread: SqliteThread) -> None:
+        self._thread = thread
         self._writer = writer
         self._readers = readers
         self._closing: asyncio.Task[None] | None = None
@@ -57,6 +58,15 @@ class SqliteDatabase:
     def waiting_reads(self) -> int:
         """How many reads wait for a reader."""
         return self._readers.depth
+
+    async def empty_log(self) -> bool:
+        """Move all of the write-ahead log into the database file and leave nothing in it.
+
+        False when that is not possible now, because a read still needs it, say. Waits for nobody.
+        """
+        emptied: list[bool] = []
+        await self._thread.run(lambda: emptied.append(_empty_log(self._thread.raw)))
+        return emptied == [True]
 
     async def close(self) -> None:
         """Refuse new work with `errors.Unavailable`, commit what waits, interrupt reads. May be called more than once.
@@ -100,7 +110,7 @@ async def open_database(
         await finish(_open_threads(threads, path, readers, busy_timeout_seconds, cache_bytes))
         writer = Writer(threads[0], batch_max=batch_max, queue_max=queue_max, gather_seconds=gather_seconds)
         writer.start()
-        database = SqliteDatabase(writer, Readers(threads[1:], queue_max=queue_max))
+        database = SqliteDatabase(writer, Readers(threads[1:], queue_max=queue_max), threads[0])
         try:
             yield database
         finally:
@@ -127,6 +137,19 @@ async def _close_threads(threads: list[SqliteThread]) -> None:
     if threads:
         await threads[0].run(partial(_checkpoint, threads[0].raw))
         await threads.pop().close()
+
+
+def _empty_log(raw: sqlite3.Connection) -> bool:
+    (timeout,) = raw.execute("PRAGMA busy_timeout").fetchone()
+    try:
+        raw.execute("PRAGMA busy_timeout = 0").fetchall()
+        (is_busy, _, _) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error as error:
+        _log.warning("the write-ahead log cannot be emptied now: %s", error)
+        return False
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(timeout)}").fetchall()
+    return not is_busy
 
 
 def _checkpoint(raw: sqlite3.Connection) -> None:

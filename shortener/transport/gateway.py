@@ -17,6 +17,7 @@ from shortener.transport.idempotency import HEADER, one_key
 from shortener.transport.problems import http_problem, problem
 from shortener.transport.routes import Admit, Call, Query, Reply, Route
 from shortener.transport.statuses import TABLE
+from shortener.transport.streams import streamed
 
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
 _INT64_MAX = (1 << 63) - 1
@@ -95,15 +96,21 @@ def _handler(
         )
         if route.limit is not None:
             door.admit(route.limit, call.address, principal.user_id if principal else "")
-        return await _run(route, call, seconds)
+        return await _run(route, call, seconds, request, settings.body_timeout_seconds)
 
     return handle
 
 
-async def _run(route: Route, call: Call, seconds: float) -> web.StreamResponse:
+async def _run(
+    route: Route, call: Call, seconds: float, request: web.Request, part_seconds: float
+) -> web.StreamResponse:
     try:
         async with asyncio.timeout(seconds) as deadline:
-            return await _rendered(await route.handler(call))
+            reply = await route.handler(call)
+            if reply.stream is None:
+                return await _rendered(reply)
+            first = await anext(reply.stream, b"")
+        return await streamed(request, reply, first, part_seconds)
     except TimeoutError:
         if not deadline.expired():
             raise

@@ -3,7 +3,7 @@
 The same objects give the handlers of the gateway and its OpenAPI document, so the two cannot disagree.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,13 +65,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer of a handler: a message sent as JSON, or raw `content` of `content_type`, or nothing."""
+    """The answer of a handler: a message sent as JSON, or raw `content` of `content_type`, or nothing.
+
+    A `stream` is content of any length, sent as it comes. A failure of its first part is answered like any other; a
+    later one breaks the connection off, so that nobody takes what came for the whole.
+    """
 
     message: betterproto.Message | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
     content_type: str = ""
+    stream: AsyncIterator[bytes] | None = None
 
 
 Handler = Callable[[Call], Awaitable[Reply]]

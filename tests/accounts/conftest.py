@@ -6,18 +6,24 @@ from pathlib import Path
 import pytest
 
 from shortener.accounts.service import AccountService
-from shortener.storage.database import sql
+from shortener.storage.migrate import load_migrations, migrate, migrations_folder
 from shortener.storage.sqlite import SqliteDatabase, open_database
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
 from tests.fakes import FakeClock, FakeTransactions
 
-MIGRATION = Path(__file__).parents[2] / "migrations" / "0002_accounts.sql"
-
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    path = tmp_path / "test.db"
+    migrate(
+        path,
+        load_migrations(migrations_folder()),
+        busy_timeout_seconds=1,
+        clock=FakeClock(),
+        on_applied=lambda _: None,
+    )
     opening = open_database(
-        tmp_path / "test.db",
+        path,
         readers=2,
         batch_max=100,
         queue_max=1000,
@@ -26,7 +32,6 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
         cache_bytes=1 << 20,
     )
     async with opening as opened:
-        await opened.transaction(lambda tx: sql(tx).run(MIGRATION.read_text()))
         yield opened
 
 

@@ -24,6 +24,8 @@ class MemoryAccountStore:
 
     def __init__(self) -> None:
         self._credentials: dict[int, Credentials] = {}
+        self._last_id = 0
+        self._erased: dict[int, bool] = {}  # whether the erasure is pending
 
     async def find(self, account_id: int) -> Account | None:
         return self._account(account_id)
@@ -41,8 +43,9 @@ class MemoryAccountStore:
         taken = {username_key(known.account.username) for known in self._credentials.values()} - {""}
         if username_key(account.username) in taken:
             raise errors.Conflict("username is already taken", field="username")
+        self._last_id += 1
         added = Account(
-            id=len(self._credentials) + 1,
+            id=self._last_id,
             email=account.email,
             username=account.username,
             name=account.name,
@@ -69,6 +72,22 @@ class MemoryAccountStore:
         known = self._credentials.get(account_id)
         if known and known.password_hash == old:
             self._credentials[account_id] = dataclasses.replace(known, password_hash=new)
+
+    def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
+        if self._credentials.pop(account_id, None) is None:
+            return False
+        self._erased[account_id] = True
+        return True
+
+    def finish_erasure(self, tx: Tx, account_id: int) -> None:
+        if account_id in self._erased:
+            self._erased[account_id] = False
+
+    async def erased(self) -> list[int]:
+        return sorted(self._erased)
+
+    async def pending_erasures(self) -> list[int]:
+        return sorted(account_id for account_id, pending in self._erased.items() if pending)
 
     def _account(self, account_id: int) -> Account | None:
         known = self._credentials.get(account_id)

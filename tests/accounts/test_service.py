@@ -308,3 +308,96 @@ async def test_transactions_are_the_only_way_to_write(passwords: FakePasswords, 
     with pytest.raises(errors.Unavailable):
         await service.register(EMAIL, PASSWORD, NAME)
     assert await service.page(0, 0) == ([], 0)
+
+
+def nothing() -> None:
+    """What is to be done after an erasure, where nobody asks for anything."""
+
+
+async def test_an_erased_account_is_nobody(service: AccountService, store: MemoryAccountStore) -> None:
+    signed_in = await service.register("user@example.com", "password", "John")
+    token = signed_in.token.token
+    await service.erase(1, nothing)
+
+    assert service.validate(token) is None
+    for refused in (
+        service.profile(token),
+        service.profile_of("1"),
+        service.update_profile(token, name="New", email=""),
+        service.login("user@example.com", "password"),
+    ):
+        with pytest.raises(errors.Unauthenticated):
+            await refused
+    with pytest.raises(errors.NotFound):
+        await service.get_user(1)
+    assert await service.page(0, 0) == ([], 0)
+    again = await service.register("user@example.com", "password", "John")
+    assert again.account.id == 2
+    assert service.validate(again.token.token) is not None
+    assert await store.pending_erasures() == [1]
+
+
+async def test_erasures_are_known_after_a_start(
+    store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock
+) -> None:
+    def a_service() -> AccountService:
+        return AccountService(
+            store,
+            FakeTransactions(),
+            passwords=passwords,
+            tokens=FakeTokens(clock),
+            throttle=a_throttle(),
+            clock=clock,
+        )
+
+    before = a_service()
+    token = (await before.register("user@example.com", "password", "John")).token.token
+    await before.erase(1, nothing)
+    after = a_service()
+    assert after.validate(token) is not None  # so that this test can fail
+    await after.open()
+    assert after.validate(token) is None
+
+
+async def test_an_erasure_can_be_asked_for_again(service: AccountService) -> None:
+    await service.register("user@example.com", "password", "John")
+    await service.erase(1, nothing)
+    await service.erase(1, nothing)
+    assert await service.pending_erasures() == [1]
+    await service.finish_erasure(1)
+    assert await service.pending_erasures() == []
+    with pytest.raises(errors.NotFound):
+        await service.erase(2, nothing)
+
+
+async def test_an_account_is_found_by_id_or_email(service: AccountService) -> None:
+    await service.register("user@example.com", "password", "John")
+    await service.register("gone@example.com", "password", "John")
+    await service.erase(2, nothing)
+
+    assert await service.find_id("1", "") == 1
+    assert await service.find_id("", "USER@example.com") == 1
+    assert await service.find_id("2", "") == 2  # so that an erasure can be asked about
+    for user_id, email, error in (
+        ("", "", errors.Invalid),
+        ("1", "user@example.com", errors.Invalid),
+        ("x", "", errors.Invalid),
+        ("", "x", errors.Invalid),
+        ("3", "", errors.NotFound),
+        ("", "gone@example.com", errors.NotFound),
+    ):
+        with pytest.raises(error):
+            await service.find_id(user_id, email)
+
+
+async def test_the_password_of_a_caller_is_checked(service: AccountService) -> None:
+    await service.register("user@example.com", "password", "John")
+
+    assert await service.check_password("1", "password") == 1
+    for user_id, password, error in (
+        ("1", "", errors.Invalid),
+        ("1", "wrong-password", errors.Unauthenticated),
+        ("2", "password", errors.Unauthenticated),
+    ):
+        with pytest.raises(error):
+            await service.check_password(user_id, password)

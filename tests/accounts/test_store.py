@@ -158,3 +158,26 @@ async def test_a_work_that_fails_leaves_nothing(database: SqliteDatabase) -> Non
     with pytest.raises(LookupError):
         await database.transaction(work)
     assert await store.page(20, 0) == ([], 0)
+
+
+async def test_an_erased_account_leaves_its_id_alone(kept: Kept) -> None:
+    first, second = await kept.add(username="John"), await kept.add(email="other@example.com", username="Jane")
+
+    async def erase(account_id: int) -> bool:
+        return await kept.transactions(lambda tx: kept.store.erase(tx, account_id, now=1_900_000_000))
+
+    assert await kept.store.erased() == []
+    assert await erase(second.id) is True
+    assert await erase(second.id) is False
+    assert await erase(99) is False
+
+    assert await kept.store.find(second.id) is None
+    assert await kept.store.find_credentials("other@example.com") is None
+    assert await kept.store.page(20, 0) == ([first], 1)
+    assert (await kept.store.erased(), await kept.store.pending_erasures()) == ([second.id], [second.id])
+    again = await kept.add(email="other@example.com", username="Jane")  # Both are free, the id is not.
+    assert again.id == second.id + 1
+
+    await kept.transactions(lambda tx: kept.store.finish_erasure(tx, second.id))
+    await kept.transactions(lambda tx: kept.store.finish_erasure(tx, first.id))
+    assert (await kept.store.erased(), await kept.store.pending_erasures()) == ([second.id], [])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from shortener.analytics.model import NOWHERE, START, Address, Agent, Click, Device, Place, Position
+from shortener.analytics.ports import OldClicks
 from shortener.links.model import LinkRef
 from shortener.tx import Tx
 from tests.fakes import FakeTx
@@ -40,14 +41,60 @@ class MemoryClickStore:
         return True
 
 
+class MemoryClickRemoval:
+    """`ClickRemoval` on a `MemoryClickStore`, whose clicks are numbered from 1. A removed one leaves its number."""
+
+    def __init__(self, store: MemoryClickStore) -> None:
+        self.store = store
+        self.horizon = 0
+        self.removed: set[int] = set()
+        self.purged: set[int] = set()
+
+    async def removed_before(self) -> int:
+        return self.horizon
+
+    def move_horizon(self, tx: Tx, horizon: int) -> None:
+        self.horizon = max(self.horizon, horizon)
+
+    async def find_old(self, horizon: int, after: int) -> OldClicks:
+        left = [(number, click) for number, click in enumerate(self.store.clicks, 1) if number not in self.removed]
+        links = sorted({click.ref.id for _, click in left if click.ref.id > after})
+        if not links:
+            return OldClicks([], after, is_last=True)
+        ids = [number for number, click in left if click.ref.id == links[0] and click.at < horizon]
+        return OldClicks(ids, links[0], is_last=False)
+
+    def remove(self, tx: Tx, ids: Sequence[int]) -> int:
+        fresh = set(ids) & set(range(1, len(self.store.clicks) + 1)) - self.removed
+        self.removed |= fresh
+        return len(fresh)
+
+    def purge_later(self, tx: Tx, link_ids: Sequence[int]) -> None:
+        self.purged.update(link_ids)
+
+    def purge(self, tx: Tx) -> bool:
+        if not self.purged:
+            return False
+        link_id = self.purged.pop()
+        self.removed |= {number for number, click in enumerate(self.store.clicks, 1) if click.ref.id == link_id}
+        return True
+
+    async def is_purged(self) -> bool:
+        return not self.purged
+
+
 @dataclass
 class MemoryCounters:
     """`CountClicks`: the links' own counters."""
 
     counts: Counter[LinkRef] = field(default_factory=Counter)
 
-    def __call__(self, tx: Tx, counts: Mapping[LinkRef, int]) -> None:
-        self.counts.update(counts)
+    gone: set[LinkRef] = field(default_factory=set)
+
+    def __call__(self, tx: Tx, counts: Mapping[LinkRef, int]) -> set[LinkRef]:
+        known = set(counts) - self.gone
+        self.counts.update({ref: counts[ref] for ref in known if counts[ref]})
+        return known
 
 
 class AtomicTransactions:

@@ -72,10 +72,23 @@ class MemoryLinkStore:
         totals = {}
         for ref, count in counts.items():
             link = self.links.get(ref.short_code)
-            if link is not None and link.id == ref.id:
+            if link is not None and link.id == ref.id and link.owner_id:
                 self.links[ref.short_code] = link._replace(clicks=link.clicks + count)
                 totals[ref] = link.clicks + count
         return totals
+
+    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[Link]:
+        owned = [link for link in self.links.values() if link.owner_id == owner_id and link.id > after]
+        return sorted(owned, key=lambda link: link.id)[:limit]
+
+    def erase_owned(self, tx: Tx, owner_id: str, *, now: int, limit: int) -> list[LinkRef]:
+        owned = sorted(link for link in self.links.values() if link.owner_id == owner_id)
+        chosen = ([link for link in owned if not link.deleted_at] or owned)[:limit]
+        for link in chosen:
+            self.links[link.short_code] = Link(
+                link.id, link.short_code, "", "", now, now, 0, now, is_alias=link.is_alias, clicks=0
+            )
+        return [link.ref for link in chosen]
 
 
 class ListedCodes:

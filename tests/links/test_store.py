@@ -223,3 +223,44 @@ async def test_recorded_clicks_and_increments_are_kept_apart(database: SqliteDat
     await kept.increment("abc1234")
     await kept.add_clicks({link.ref: 5})
     assert await database.transaction(lambda tx: sql(tx).row("SELECT clicks, increments FROM links")) == (5, 1)
+
+
+async def test_all_links_of_an_owner_are_listed_in_order(kept: Kept) -> None:
+    for number, owner in enumerate(["user_1", "user_2", "user_1", "user_1"]):
+        await kept.add(short_code=f"code{number}", owner_id=owner, expires_at=1_700_000_000 if number == 3 else 0)
+    await kept.delete("code0")
+
+    listed = await kept.store.owned("user_1", after=0, limit=10)
+    assert [(link.short_code, bool(link.deleted_at)) for link in listed] == [
+        ("code0", True),
+        ("code2", False),
+        ("code3", False),
+    ]
+    assert [link.id for link in await kept.store.owned("user_1", after=0, limit=2)] == [1, 3]
+    assert [link.id for link in await kept.store.owned("user_1", after=3, limit=2)] == [4]
+    assert await kept.store.owned("user_1", after=4, limit=2) == []
+    assert await kept.store.owned("user_3", after=0, limit=2) == []
+
+
+async def test_erased_links_keep_nothing_but_their_codes(kept: Kept) -> None:
+    now = 1_900_000_000
+    for number, owner in enumerate(["user_1", "user_2", "user_1", "user_1"]):
+        await kept.add(short_code=f"code{number}", owner_id=owner, is_alias=True, expires_at=2_000_000_000)
+        await kept.increment(f"code{number}")
+    await kept.delete("code0")
+    other = await kept.store.find("code1")
+
+    async def erase(limit: int) -> list[LinkRef]:
+        return await kept.transactions(lambda tx: kept.store.erase_owned(tx, "user_1", now=now, limit=limit))
+
+    assert await erase(1) == [LinkRef(3, "code2")]  # Those that redirect go first.
+    assert await erase(10) == [LinkRef(4, "code3")]
+    assert await erase(10) == [LinkRef(1, "code0")]
+    assert await erase(10) == []
+    for link_id, code in ((1, "code0"), (3, "code2"), (4, "code3")):
+        assert await kept.store.find(code) == Link(link_id, code, "", "", now, now, 0, now, is_alias=True, clicks=0)
+        assert await kept.add_clicks({LinkRef(link_id, code): 5}) == {}
+        assert await kept.add(short_code=code, owner_id="user_1", is_alias=True) is None
+        assert await kept.increment(code) is None
+    assert await kept.store.find("code1") == other
+    assert await kept.store.owned("user_1", after=0, limit=10) == []

@@ -136,6 +136,12 @@ def _update(stage: Stage) -> betterproto.Message:
     return user.UpdateProfileRequest(token=stage.token, name=f"Me {next(stage.fresh)}")
 
 
+async def _erase(stage: Stage) -> betterproto.Message:
+    # Two, so that the numbers tell of the one that stays.
+    made, _ = [await stage.call("/user.UserService/Register", _register(stage)) for _ in range(2)]
+    return user.EraseUserRequest(user_id=made.user_id)
+
+
 METHODS: dict[str, tuple[Prepare, set[tuple[int, ...]]]] = {
     "url.URLService/CreateURL": (lambda _: url.CreateUrlRequest(long_url="https://a.example/", user_id="me"), {LINK}),
     "url.URLService/CreateCustomURL": (_custom, {LINK}),
@@ -151,6 +157,8 @@ METHODS: dict[str, tuple[Prepare, set[tuple[int, ...]]]] = {
     "user.UserService/ValidateToken": (lambda stage: user.ValidateTokenRequest(token=stage.token), {NOTHING}),
     "user.UserService/GetUser": (lambda _: user.GetUserRequest(user_id=1), {NOTHING}),
     "user.UserService/ListUsers": (lambda _: user.ListUsersRequest(), {NOTHING}),
+    "user.UserService/ExportUser": (lambda _: user.ExportUserRequest(user_id="1", with_clicks=True), {NOTHING}),
+    "user.UserService/EraseUser": (_erase, {(0, 0, 0, 0, 0, -1, 0)}),
     "analytics.AnalyticsService/TrackClick": (_track, {CLICK}),
     "analytics.AnalyticsService/GetStats": (_stats, {NOTHING}),
     "analytics.AnalyticsService/GetTimeSeries": (_series, {NOTHING}),
@@ -171,6 +179,7 @@ def tasks_of_calls() -> "set[asyncio.Task[Any]]":
 async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
     """See that nothing of any call is left, once passwords that were being hashed are."""
     async with asyncio.timeout(10):
+        await app.erasure._done.wait()
         while app.accounts._passwords._jobs or tasks_of_calls() - tasks or app.database.waiting_writes:  # type: ignore[attr-defined] # the real one  # noqa: ASYNC110 - many things, not one event
             await asyncio.sleep(0.001)
     await app.database.transaction(lambda tx: None)  # What the writer's thread has begun is done after this.

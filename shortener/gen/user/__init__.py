@@ -130,6 +130,42 @@ class UserListResponse(betterproto.Message):
     has_more: bool = betterproto.bool_field(3)
 
 
+@dataclass(eq=False, repr=False)
+class ExportUserRequest(betterproto.Message):
+    user_id: str = betterproto.string_field(1)
+    email: str = betterproto.string_field(2)
+    with_clicks: bool = betterproto.bool_field(3)
+    cursor: str = betterproto.string_field(4)
+
+
+@dataclass(eq=False, repr=False)
+class ExportUserResponse(betterproto.Message):
+    user_id: str = betterproto.string_field(1)
+    part: str = betterproto.string_field(2)
+    next_cursor: str = betterproto.string_field(3)
+
+
+@dataclass(eq=False, repr=False)
+class EraseUserRequest(betterproto.Message):
+    user_id: str = betterproto.string_field(1)
+    email: str = betterproto.string_field(2)
+
+
+@dataclass(eq=False, repr=False)
+class EraseAccountRequest(betterproto.Message):
+    """
+    What the gateway takes at POST /api/auth/erase, from the holder of a token.
+    """
+
+    password: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
+class EraseUserResponse(betterproto.Message):
+    user_id: str = betterproto.string_field(1)
+    finished: bool = betterproto.bool_field(2)
+
+
 class UserServiceStub(betterproto.ServiceStub):
     async def register(
         self,
@@ -267,6 +303,40 @@ class UserServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def export_user(
+        self,
+        export_user_request: "ExportUserRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ExportUserResponse":
+        return await self._unary_unary(
+            "/user.UserService/ExportUser",
+            export_user_request,
+            ExportUserResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def erase_user(
+        self,
+        erase_user_request: "EraseUserRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "EraseUserResponse":
+        return await self._unary_unary(
+            "/user.UserService/EraseUser",
+            erase_user_request,
+            EraseUserResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class UserServiceBase(ServiceBase):
 
@@ -302,6 +372,16 @@ class UserServiceBase(ServiceBase):
     async def list_users(
         self, list_users_request: "ListUsersRequest"
     ) -> "UserListResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def export_user(
+        self, export_user_request: "ExportUserRequest"
+    ) -> "ExportUserResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def erase_user(
+        self, erase_user_request: "EraseUserRequest"
+    ) -> "EraseUserResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_register(
@@ -362,6 +442,20 @@ class UserServiceBase(ServiceBase):
         response = await self.list_users(request)
         await stream.send_message(response)
 
+    async def __rpc_export_user(
+        self, stream: "grpclib.server.Stream[ExportUserRequest, ExportUserResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.export_user(request)
+        await stream.send_message(response)
+
+    async def __rpc_erase_user(
+        self, stream: "grpclib.server.Stream[EraseUserRequest, EraseUserResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.erase_user(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/user.UserService/Register": grpclib.const.Handler(
@@ -411,5 +505,17 @@ class UserServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListUsersRequest,
                 UserListResponse,
+            ),
+            "/user.UserService/ExportUser": grpclib.const.Handler(
+                self.__rpc_export_user,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ExportUserRequest,
+                ExportUserResponse,
+            ),
+            "/user.UserService/EraseUser": grpclib.const.Handler(
+                self.__rpc_erase_user,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                EraseUserRequest,
+                EraseUserResponse,
             ),
         }

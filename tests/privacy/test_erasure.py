@@ -1,0 +1,276 @@
+"""Erased means gone: answers, rows and the bytes in every file; and nothing brings it back."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shortener import errors
+from shortener.analytics import removal_store
+from shortener.analytics.describe import ClickRecorder
+from shortener.app import App
+from shortener.links import store
+from shortener.privacy import Erasure
+from shortener.storage.database import sql
+from shortener.vault.verify import verify
+from tests.analytics.databases import rows
+from tests.privacy.conftest import DESTINATION, EMAIL, PASSWORD, Home, fill, register, until
+
+TABLES = ("clicks", "click_rollups", "visitor_sets")
+
+
+async def counted(app: App, link_ids: list[int]) -> dict[str, int]:
+    """How many rows of each table of clicks belong to these links."""
+    ids = ", ".join(map(str, link_ids)) or "NULL"
+    return {
+        table: int(str((await rows(app.database, f"SELECT COUNT(*) FROM {table} WHERE link_id IN ({ids})"))[0][0]))
+        for table in TABLES
+    }
+
+
+async def link_ids(app: App, codes: list[str]) -> list[int]:
+    found = await app.cache.find_many(codes)
+    return [found[code].id for code in codes]
+
+
+def check(directory: Path) -> list[str]:
+    return verify(directory, has_own_secret=True, progress=lambda done, total: None).findings
+
+
+async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> None:
+    owner, token = await register(app)
+    other, other_token = await register(app, "other@example.com")
+    codes, others = await fill(app, owner, "mine"), await fill(app, other, "theirs")
+    ids, other_ids = await link_ids(app, codes), await link_ids(app, others)
+    before = await counted(app, other_ids)
+    assert all(number > 0 for number in (await counted(app, ids)).values())
+    assert (await app.links.resolve(codes[0])).clicks == 2  # It is in the cache.
+
+    assert await app.erasure.erase(int(owner)) is True
+
+    assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
+    assert await counted(app, other_ids) == before
+    for code in codes:
+        with pytest.raises(errors.Gone):
+            await app.links.resolve(code)
+        with pytest.raises(errors.NotFound):
+            await app.links.get(code)
+        with pytest.raises(errors.Conflict):
+            await app.links.create_custom(code, DESTINATION, other, expires_at=0, with_qr=False)
+    assert app.accounts.validate(token) is None
+    assert app.accounts.validate(other_token) is not None
+    assert (await app.links.page(owner, limit=0, offset=0)).total == 0
+    assert (await app.links.page(other, limit=0, offset=0)).total == 2
+    assert (app.erasure.stats.accounts, app.erasure.stats.links, app.erasure.stats.failures) == (1, 3, 0)
+    assert (await app.accounts.register(EMAIL, PASSWORD, "Canary Person")).account.id == 3
+    assert check(home.data_dir) == []
+
+
+async def test_no_file_holds_a_byte_of_it(home: Home) -> None:
+    async with home.opened() as app:
+        owner, _ = await register(app)
+        await fill(app, owner, "mine")
+        await app.accounts.update_profile_of(owner, name="Renamed Person", email="canary-moved@example.com")
+        await register(app, "other@example.com")
+        canaries = (
+            b"canary-person",
+            b"canary-moved",
+            b"Canary Person",
+            b"Renamed Person",
+            b"canary-destination",
+            b"xxxx",
+        )
+        found = {canary for canary in canaries for content in home.files().values() if canary in content}
+        assert found == set(canaries)  # The test would notice them.
+
+        assert await app.erasure.erase(int(owner)) is True
+
+        await app.database.transaction(lambda tx: sql(tx).run("UPDATE accounts SET name = 'Other' WHERE id = 2"))
+        left = {(name, canary) for name, content in home.files().items() for canary in canaries if canary in content}
+        assert left == set()
+    left = {(name, canary) for name, content in home.files().items() for canary in canaries if canary in content}
+    assert left == set()
+
+
+async def test_an_erasure_goes_on_after_a_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with home.opened() as app:
+        owner, token = await register(app)
+        codes = await fill(app, owner, "mine")
+        ids = await link_ids(app, codes)
+        monkeypatch.setattr("shortener.privacy.erasure._WAIT_SECONDS", 0.01)
+        monkeypatch.setattr(Erasure, "_to_the_end", lambda self, step: asyncio.sleep(60))
+        assert await app.erasure.erase(int(owner)) is False
+        assert await app.erasure.erase(int(owner)) is False
+        assert app.accounts.validate(token) is None
+    monkeypatch.undo()
+    with closing(sqlite3.connect(home.data_dir / "shortener.db")) as raw:
+        assert raw.execute("SELECT id, pending FROM erased_accounts").fetchall() == [(int(owner), 1)]
+
+    async with home.opened() as app:
+        assert app.accounts.validate(token) is None
+
+        async def is_done() -> bool:
+            return not await app.accounts.pending_erasures()
+
+        await until(is_done)
+        assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
+        assert await app.erasure.erase(int(owner)) is True
+        with pytest.raises(errors.NotFound):
+            await app.erasure.erase(99)
+    assert check(home.data_dir) == []
+
+
+async def test_what_fails_is_tried_again(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, _ = await register(app)
+    codes = await fill(app, owner, "mine")
+    original, failures = app.links.erase_owned, [OSError("once"), errors.Unavailable("twice")]
+
+    def failing(tx: object, owner_id: str, *, limit: int) -> object:
+        if failures:
+            raise failures.pop()
+        return original(tx, owner_id, limit=limit)  # type: ignore[arg-type] # passed on as it came
+
+    monkeypatch.setattr(app.links, "erase_owned", failing)
+    assert await app.erasure.erase(int(owner)) is True
+    assert app.erasure.stats.failures == 2
+    assert await counted(app, await link_ids(app, codes)) == dict.fromkeys(TABLES, 0)
+
+
+async def test_clicks_that_come_late_bring_nothing_back(home: Home, app: App) -> None:
+    owner, _ = await register(app)
+    other, _ = await register(app, "other@example.com")
+    codes, others = await fill(app, owner, "mine"), await fill(app, other, "theirs")
+    mine, theirs = await app.links.resolve(codes[0]), await app.links.resolve(others[0])
+    ids = await link_ids(app, codes)
+    assert await app.erasure.erase(int(owner)) is True
+
+    recorder: ClickRecorder = app.clicks
+    for ref in (mine.ref, theirs.ref, mine.ref):
+        recorder.offer(ref, at=app.clock(), address="192.0.2.9", user_agent="", referrer="")
+    recorder.flush()
+    await app.collector.catch_up()
+
+    assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
+    assert (await app.links.get(others[0])).clicks == 3
+    assert (await app.analytics.stats(others[0], 0, 0)).total_clicks == 3
+    assert app.collector.stats.failures == 0
+    assert check(home.data_dir) == []
+
+
+async def test_a_click_that_was_described_before_the_erasure_is_refused(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _ = await register(app)
+    codes = await fill(app, owner, "mine")
+    ids = await link_ids(app, codes)
+    describe = app.analytics._describe
+
+    async def slow(*args: object, **more: object) -> object:
+        click = await describe(*args, **more)  # type: ignore[arg-type] # passed on as it came
+        assert await app.erasure.erase(int(owner)) is True
+        return click
+
+    monkeypatch.setattr(app.analytics, "_describe", slow)
+    with pytest.raises(errors.NotFound):
+        await app.analytics.record(codes[0], address="192.0.2.9", user_agent="", referrer="", at=0)
+    assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
+
+
+async def test_a_link_that_is_made_meanwhile_is_refused_or_erased(app: App) -> None:
+    owner, _ = await register(app)
+
+    async def create(number: int) -> str:
+        try:
+            await app.links.create_custom(f"late-{number}", DESTINATION, owner, expires_at=0, with_qr=False)
+        except errors.Invalid as error:
+            return error.field
+        return "made"
+
+    async def keep_creating() -> list[str]:
+        outcomes = ["made"]
+        while outcomes[-1] == "made":
+            outcomes.append(await create(len(outcomes)))
+        return outcomes
+
+    creating = [asyncio.create_task(create(-number)) for number in range(20)]
+    creating_on = asyncio.create_task(keep_creating())
+    await asyncio.sleep(0)
+    erased = await app.erasure.erase(int(owner))
+
+    assert erased is True
+    assert (await creating_on)[-1] == "user_id"
+    await asyncio.gather(*creating)
+    assert await app.links.owned(owner, after=0, limit=100) == []
+
+
+async def test_what_an_alias_had_before_it_was_taken_again_goes_too(home: Home, app: App) -> None:
+    owner, _ = await register(app)
+    codes = await fill(app, owner, "mine")
+    old = (await link_ids(app, codes))[2]
+    await app.links.create_custom(codes[2], DESTINATION, owner, expires_at=0, with_qr=False)
+    assert old not in await link_ids(app, codes)
+    assert await app.erasure.erase(int(owner)) is True
+    assert await counted(app, [old]) == dict.fromkeys(TABLES, 0)
+    assert check(home.data_dir) == []
+
+
+async def test_the_writer_is_others_most_of_the_time(app: App) -> None:
+    """Many links and clicks go without a commit that holds the writer for long, and other writes get in between."""
+    owner, _ = await register(app)
+    await fill(app, owner, "mine")
+
+    def many(tx: object) -> None:
+        on = sql(tx)  # type: ignore[arg-type] # as Transactions hands it over
+        numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
+        on.run(
+            numbers.format(3000) + "INSERT INTO links (short_code, destination, owner_id, created_at, updated_at, "
+            "expires_at, is_alias) SELECT 'many-' || i, 'https://example.com/' || i, ?, 1, 1, 0, 0 FROM n",
+            (owner,),
+        )
+        on.run(
+            numbers.format(20000) + "INSERT INTO clicks (link_id, clicked_at, country, city, referrer, device, bot, "
+            "counted) SELECT 1 + i % 3000, 1000 + i, 'DE', '', 'direct', 'other', 0, 1 FROM n"
+        )
+
+    await app.database.transaction(many)
+    longest = 0.0
+    loop = asyncio.get_running_loop()
+    erasing = asyncio.create_task(app.erasure.erase(int(owner)))
+    writes = 0
+    while not erasing.done():
+        started = loop.time()
+        await app.database.transaction(lambda tx: sql(tx).run("UPDATE journal_position SET offset = offset"))
+        longest = max(longest, loop.time() - started)
+        writes += 1
+    while not await app.erasure.erase(int(owner)):
+        continue
+    assert await rows(app.database, "SELECT COUNT(*) FROM clicks") == [(0,)]
+    assert await rows(app.database, "SELECT COUNT(*) FROM links WHERE owner_id <> '' OR destination <> ''") == [(0,)]
+    assert writes > 10
+    assert longest < 1.0, longest  # 50 ms on a quiet machine; one statement for all of it would take longer
+
+
+async def test_removals_find_their_rows_by_index(app: App) -> None:
+    for statement in (
+        removal_store._PURGE_CLICKS,
+        removal_store._PURGE_ROLLUPS,
+        removal_store._PURGE_SETS,
+        removal_store._OLD,
+        removal_store._CLICKED,
+        store._OWNED,
+        store._ERASE_LIVE,
+        store._ERASE_DELETED,
+    ):
+        plan = [
+            str(row[3])
+            for row in await app.database.read(
+                lambda on, text=statement: on.rows(f"EXPLAIN QUERY PLAN {text}", (1, 2, 3)[: text.count("?")])  # type: ignore[misc] # mypy cannot infer lambdas with defaults
+            )
+        ]
+        scans = [line for line in plan if line.startswith("SCAN") and any(name in line.split() for name in SCANNED)]
+        assert scans == [], plan
+
+
+SCANNED = {"clicks", "links", "rollups", "sets", "click_rollups", "visitor_sets"}

@@ -1,0 +1,147 @@
+"""An export holds everything, is one JSON document however it was cut, and is refused to whom it is not."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shortener import errors
+from shortener.app import App
+from shortener.links import LinkRef
+from shortener.privacy import export
+from shortener.privacy.export import Cursor, Exporter, parse_cursor
+from tests.analytics.builders import a_click, a_visitor
+from tests.privacy.conftest import DESTINATION, EMAIL, LONG_DESTINATION, fill, register
+
+
+def exporter(app: App) -> Exporter:
+    return app.users._exporter
+
+
+async def document(app: App, account_id: str, *, with_clicks: bool = False) -> Any:
+    text = ""
+    async for part in exporter(app).parts(int(account_id), with_clicks=with_clicks):
+        text += part
+    return json.loads(text)
+
+
+async def test_an_export_holds_everything(app: App) -> None:
+    owner, _ = await register(app)
+    other, _ = await register(app, "other@example.com")
+    codes, _ = await fill(app, owner, "mine"), await fill(app, other, "theirs")
+    account, links = await app.accounts.get_user(int(owner)), await app.cache.find_many(codes)
+
+    found = await document(app, owner, with_clicks=True)
+
+    clicks = [link.pop("raw_clicks") for link in found["links"]]
+    assert found == {
+        "format": "shortener-account-1",
+        "exported_at": found["exported_at"],
+        "account": {
+            "id": owner,
+            "email": EMAIL,
+            "username": "",
+            "name": "Canary Person",
+            "created_at": account.created_at,
+            "updated_at": account.updated_at,
+        },
+        "links": [
+            {
+                "short_code": code,
+                "short_url": app.links.short_url(code),
+                "long_url": LONG_DESTINATION if code == codes[0] else f"{DESTINATION}/{code}",
+                "created_at": links[code].created_at,
+                "updated_at": links[code].updated_at,
+                "expires_at": 1_700_000_000 if code == codes[1] else 0,
+                "deleted_at": links[code].deleted_at,
+                "is_alias": True,
+                "clicks": 2,
+                "statistics": {
+                    "unique_visitors": 2,
+                    "clicks_by": {
+                        "country": {"ZZ": 2},
+                        "device": {"mobile": 2},
+                        "referrer": {"https://news.example": 2},
+                    },
+                },
+            }
+            for code in codes
+        ],
+    }
+    assert [bool(link["deleted_at"]) for link in found["links"]] == [False, False, True]
+    for of_link in clicks:
+        assert [{**click, "clicked_at": 0} for click in of_link] == [
+            {
+                "clicked_at": 0,
+                "country": "ZZ",
+                "city": "",
+                "referrer": "https://news.example",
+                "device": "mobile",
+                "is_bot": False,
+            }
+        ] * 2
+    assert "raw_clicks" not in (await document(app, owner))["links"][0]
+
+
+async def test_an_account_without_links_has_a_document(app: App) -> None:
+    owner, _ = await register(app)
+    assert (await document(app, owner, with_clicks=True))["links"] == []
+
+
+async def test_any_cut_gives_the_same_document(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, _ = await register(app)
+    await fill(app, owner, "mine")
+    [link] = (await app.cache.find_many(["mine-live"])).values()
+    clicks = [
+        replace(a_click(at=link.created_at + number // 3, visitor=a_visitor(number)), ref=LinkRef(*link.ref))
+        for number in range(25)
+    ]
+    await app.database.transaction(lambda tx: app.analytics._clicks.append(tx, clicks))
+    whole = {with_clicks: await document(app, owner, with_clicks=with_clicks) for with_clicks in (False, True)}
+    assert len(whole[True]["links"][0]["raw_clicks"]) == 27
+
+    for length, links, at_once in ((1, 1, 1), (1, 100, 5), (5000, 2, 27), (7000, 2, 2), (100_000, 1, 9)):
+        monkeypatch.setattr(export, "PART_LENGTH", length)
+        monkeypatch.setattr(export, "_LINKS_AT_ONCE", links)
+        monkeypatch.setattr("shortener.analytics.export_reports._CLICKS_AT_ONCE", at_once)
+        for with_clicks, expected in whole.items():
+            found = await document(app, owner, with_clicks=with_clicks)
+            assert {**found, "exported_at": 0} == {**expected, "exported_at": 0}
+
+
+async def test_an_erased_account_has_no_document(app: App) -> None:
+    owner, _ = await register(app)
+    await fill(app, owner, "mine")
+    parts = exporter(app).parts(int(owner), with_clicks=False)
+    assert await anext(parts)
+    await app.erasure.erase(int(owner))
+    for cursor in ("", "1"):
+        with pytest.raises(errors.NotFound):
+            await exporter(app).part(int(owner), cursor, with_clicks=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "-", "1-2", "1-2-3-4", "-1", "1--2", "1-2-", " 1", "²", "9" * 19, "1" * 61, "1-2-3 "]
+)
+def test_a_bad_cursor_is_refused(text: str) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        parse_cursor(text)
+    assert caught.value.field == "cursor"
+
+
+@pytest.mark.parametrize("text", ["0", "7", "7-5-9", "9223372036854775807"])
+def test_a_cursor_is_read_as_it_is_written(text: str) -> None:
+    assert str(parse_cursor(text)) == text
+    assert type(parse_cursor(text)) is Cursor
+
+
+async def test_a_cursor_of_another_account_gives_nothing_of_it(app: App) -> None:
+    """A part behind the click of a link that is not the account's must not tell that link's clicks."""
+    owner, _ = await register(app)
+    other, _ = await register(app, "other@example.com")
+    await fill(app, other, "theirs")
+    for cursor in ("1-0-0", "99-0-0", "0-0-0"):
+        with pytest.raises(errors.Invalid) as caught:
+            await exporter(app).part(int(owner), cursor, with_clicks=True)
+        assert caught.value.field == "cursor"
