@@ -102,24 +102,43 @@ def test_the_budget_comes_back_with_time_and_never_exceeds_itself() -> None:
         poor.charge()
 
 
-async def test_resets_do_not_buy_concurrency() -> None:
-    odd = Odd()
-    release = asyncio.Event()
+def stubborn(odd: Odd, release: asyncio.Event) -> None:
+    """Give `odd` a method that takes no notice of its cancellation before it is released."""
 
-    async def stubborn(stream: object) -> None:
+    async def wait(stream: object) -> None:
         odd.started.append("stubborn")
         try:
             await release.wait()
         except asyncio.CancelledError:
             await release.wait()
 
-    odd.extra = {"/test.Odd/stubborn": unary(stubborn)}
+    odd.extra = {"/test.Odd/stubborn": unary(wait)}
+
+
+async def test_resets_do_not_buy_concurrency() -> None:
+    odd, release = Odd(), asyncio.Event()
+    stubborn(odd, release)
     async with serving(odd, streams_max=3) as server, wire(server) as client:
         for number in range(1, 21, 2):
             client.write(client.call(number, "/test.Odd/stubborn"), frame(3, 0, number, bytes(4)))
         await client.settle()
         assert len(odd.started) == 3
         release.set()
+
+
+async def test_a_call_after_resets_waits_for_the_handlers_of_those() -> None:
+    odd, release = Odd(), asyncio.Event()
+    stubborn(odd, release)
+    async with serving(odd, streams_max=3) as server, wire(server) as client:
+        for number in (1, 3, 5):
+            client.write(client.call(number, "/test.Odd/stubborn"), frame(3, 0, number, bytes(4)))
+        client.write(client.call(7), client.call(9, grpc_timeout="10m"), client.call(11), client.call(13))
+        await client.settle()
+        assert (await client.ended(13)).reset == 7  # It opened more than it may.
+        assert (await client.ended(9)).status == "4"
+        assert odd.started == ["stubborn"] * 3
+        release.set()
+        assert [(await client.ended(number)).status for number in (7, 11)] == ["0", "0"]
 
 
 async def test_a_client_that_never_greets_is_dropped() -> None:

@@ -28,8 +28,9 @@ _RESET_COST = 2
 class Calls:
     """Streams by id, and what is remembered of closed ones.
 
-    `running` counts handlers that wait, also those whose stream was reset and that have not noticed yet: they take
-    part in `streams_max`, so that resets do not buy more concurrency.
+    `running` counts handlers that wait, also those whose stream was reset and that have not noticed yet. There are
+    `streams_max` at most, so that resets do not buy more concurrency; calls beyond wait, since their client is in its
+    right: it may open a stream for each that it reset.
     """
 
     __slots__ = (
@@ -79,11 +80,7 @@ class Calls:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a client's stream has an odd number")
         self.last_id = stream_id
         head = self._heads.get(block) or self._read(stream_id, block)
-        if (
-            len(self.streams) >= self.shared.settings.streams_max
-            or self.running >= self.shared.settings.streams_max
-            or stream_id > self.final_id
-        ):
+        if len(self.streams) >= self.shared.settings.streams_max or stream_id > self.final_id:
             self.budget.charge()
             self._refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
             return
@@ -153,11 +150,11 @@ class Calls:
     # Running.
 
     def start(self, stream: Stream) -> None:
-        """Run the handler, now or when the client has taken enough of what waits for it.
+        """Run the handler, now or when the client has taken enough of what waits for it and others have ended.
 
         A stream that is postponed may come here again, when its last message has arrived.
         """
-        if not self.room.free:
+        if not self._may_start:
             if stream not in self._postponed:
                 self._postponed.append(stream)
             return
@@ -184,6 +181,7 @@ class Calls:
         if stream.task is not None:
             stream.task = None
             self.running -= 1
+            self.make_room()
 
     def expire_unstarted(self, now: float) -> None:
         """Answer the calls whose deadline passed before their request was complete."""
@@ -193,7 +191,7 @@ class Calls:
 
     def start_postponed(self) -> None:
         """Start what waited for room; call from a plain callback of the loop."""
-        while self._postponed and self.room.free:
+        while self._postponed and self._may_start:
             stream = self._postponed.popleft()
             if not (stream.over or stream.started):
                 self.start(stream)
@@ -292,5 +290,9 @@ class Calls:
     def make_room(self) -> None:
         """Wake those who wait for room, if there is some."""
         self.room.make()
-        if self._postponed and self.room.free:
+        if self._postponed and self._may_start:
             self._on_ready()
+
+    @property
+    def _may_start(self) -> bool:
+        return self.room.free and self.running < self.shared.settings.streams_max
