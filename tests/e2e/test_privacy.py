@@ -1,6 +1,8 @@
 """What must not be kept is not kept: canaries go in through every door and are looked for in files and log lines."""
 
+import contextlib
 import json
+import socket
 import sqlite3
 import time
 from pathlib import Path
@@ -24,6 +26,14 @@ BAD_TOKEN = "canary.bad.token"
 SERVICE_TOKEN = "canary-service-token-of-some-length"
 SHORT_URL_QUERY = "canary-short-url-query"
 IDEMPOTENCY_KEY = "canary-idempotency-key"
+MALFORMED = "canary-malformed-request"
+HEADER = "canary-of-a-header"
+BODY = "canary-of-a-refused-body"
+FORWARDED = "198.51.100.77"
+PATH = "canary-path-of-nothing"
+EMAIL = "canary@example.com"
+CLICKS = 5
+"""Four that are meant, and one by a request that names a whole URL (RFC 9112, 3.2.2)."""
 
 NEVER_KEPT = {
     ADDRESS,
@@ -36,6 +46,11 @@ NEVER_KEPT = {
     SERVICE_TOKEN,
     SHORT_URL_QUERY,
     IDEMPOTENCY_KEY,
+    MALFORMED,
+    HEADER,
+    BODY,
+    FORWARDED,
+    PATH,
 }
 
 
@@ -48,15 +63,19 @@ def token(tmp_path_factory: pytest.TempPathFactory, pb: SimpleNamespace) -> "tup
         "ANALYTICS_TRUSTED_PROXIES": "127.0.0.1",
         "GRPC_SERVICE_TOKEN": SERVICE_TOKEN,
         "LOG_LEVEL": "debug",
+        "LOG_ACCESS": "true",
+        "LOG_SLOW_SECONDS": "0.0001",
         "CLICKS_FLUSH_SECONDS": "0.01",
     }
     with process.running(data_dir, **settings) as server:
         token = send_rest(server)
         send_rpc(server, pb)
         follow(server)
+        send_refused(server, pb, token)
+        send_malformed(server)
         while_running = contents(data_dir)
         deadline = time.monotonic() + 10
-        while clicks(data_dir) < 4 and time.monotonic() < deadline:
+        while clicks(data_dir) < CLICKS and time.monotonic() < deadline:
             time.sleep(0.05)
     return token, data_dir, server.log.read_bytes(), while_running
 
@@ -125,6 +144,75 @@ def follow(server: process.Running) -> None:
         connection.close()
 
 
+def send_refused(server: process.Running, pb: SimpleNamespace, token: str) -> None:
+    """What is well-formed and refused: every refusal has an error path of its own."""
+    gateway, redirects = Site(server.gateway), Site(server.redirect)
+    person = {"email": EMAIL, "password": PASSWORD, "name": "Canary"}
+    refused = [
+        (gateway.ask("POST", "/api/auth/register", person), 409),
+        (gateway.ask("POST", "/api/auth/register", {**person, "email": BODY}), 400),
+        (gateway.ask("POST", "/api/auth/login", {"email": f"{BODY}@example.com", "password": WRONG_PASSWORD}), 401),
+        (gateway.ask("POST", "/api/auth/login", {"email": EMAIL, "password": [PASSWORD]}), 400),
+        (gateway.ask("POST", "/api/urls", {"long_url": f"https://u:{BODY}@example.com/"}, token=token), 400),
+        (gateway.ask("POST", "/api/urls/custom", {"alias": f"{BODY}!", "long_url": BODY}, token=token), 400),
+        (gateway.ask("PATCH", "/api/auth/profile", {"email": f"{BODY}@"}, token=token), 400),
+        (gateway.ask("GET", f"/api/urls?limit={SHORT_URL_QUERY}", token=token), 400),
+        (gateway.ask("GET", f"/api/urls?token={token}&access_token={BAD_TOKEN}"), 401),
+        (gateway.ask("GET", f"/api/urls/canary/geo?limit={SHORT_URL_QUERY}", token=token), 400),
+        (gateway.ask("GET", f"/api/urls/{PATH}?{SHORT_URL_QUERY}", token=token), 404),
+        (gateway.ask("DELETE", f"/{PATH}/{PATH}?{SHORT_URL_QUERY}", token=token), 404),
+        (gateway.ask("PUT", f"/api/urls?{SHORT_URL_QUERY}", person, token=token), 405),
+        (redirects.ask("GET", f"/{PATH}?{SHORT_URL_QUERY}"), 404),
+        (redirects.ask("GET", f"/{PATH}/{PATH}?{SHORT_URL_QUERY}"), 404),
+        (redirects.ask("POST", f"/canary?{SHORT_URL_QUERY}", person), 405),
+    ]
+    assert [answer[0] for answer, _ in refused] == [status for _, status in refused]
+    gateway.close()
+    redirects.close()
+    metadata = (("authorization", f"Bearer {SERVICE_TOKEN}"), ("x-canary", HEADER), ("cookie", HEADER))
+    with grpc.insecure_channel(server.url) as channel:
+        for path, message in (
+            ("/user.UserService/Login", pb.user_pb2.LoginRequest(email=EMAIL, password=WRONG_PASSWORD)),
+            ("/user.UserService/Register", pb.user_pb2.RegisterRequest(email=BODY, password=PASSWORD, name="C")),
+            ("/user.UserService/UpdateProfile", pb.user_pb2.UpdateProfileRequest(token=BAD_TOKEN, name=BODY)),
+            ("/url.URLService/CreateURL", pb.url_pb2.CreateURLRequest(long_url=f"x:{BODY}", user_id="canary")),
+            ("/url.URLService/GetURL", pb.url_pb2.GetURLRequest(short_code=PATH)),
+            (f"/{PATH}/{PATH}", pb.url_pb2.GetURLRequest(short_code=PATH)),
+        ):
+            for sent in (metadata, (("authorization", f"Bearer {BAD_TOKEN}"),)):
+                with pytest.raises(grpc.RpcError):
+                    channel.unary_unary(path)(message.SerializeToString(), metadata=sent, timeout=10)
+        with pytest.raises(grpc.RpcError):
+            channel.unary_unary("/url.URLService/GetURL")(b"\xff" + MALFORMED.encode(), metadata=metadata, timeout=10)
+
+
+def send_malformed(server: process.Running) -> None:
+    """What is no request at all, to every port."""
+    secrets = f"Authorization: Bearer {BAD_TOKEN}\r\nX-Forwarded-For: {FORWARDED}\r\nCookie: {HEADER}\r\n"
+    for address in (server.gateway, server.redirect, server.url, server.user, server.analytics):
+        for text in (
+            f"{MALFORMED}\r\n\r\n",
+            f"GET /{MALFORMED}?{SHORT_URL_QUERY} HTTP/9.9\r\n{secrets}\r\n",
+            f"GET /canary HTTP/1.1\r\nHost: a\r\n{MALFORMED}: \x00{MALFORMED}\r\n{secrets}\r\n",
+            f"GET /canary HTTP/1.1\r\nHost: a\r\n {MALFORMED}\r\n\r\n",
+            f"GET /canary HTTP/1.1\r\nHost: a\r\nX: {MALFORMED * 2000}\r\n{secrets}\r\n",
+            f"POST /api/urls HTTP/1.1\r\nHost: a\r\nContent-Length: {MALFORMED}\r\n{secrets}\r\n{BODY}",
+            f"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{secrets}\r\n{BODY}\r\n",
+            f"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+            f'{{"password": "{BODY}"' + " " * 99,
+            f"GET http://{MALFORMED}@a/canary?{SHORT_URL_QUERY} HTTP/1.1\r\nHost: {MALFORMED}\r\n{secrets}\r\n",
+            f"CONNECT {MALFORMED}:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+            f"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{MALFORMED}",
+            f"\x16\x03\x01{MALFORMED}",
+        ):
+            host, _, port = address.rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=10) as peer, contextlib.suppress(ConnectionError):
+                peer.sendall(text.encode("latin-1"))
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65_536):
+                    pass
+
+
 def clicks(data_dir: Path) -> int:
     database = sqlite3.connect(data_dir / "shortener.db")
     try:
@@ -148,7 +236,7 @@ def found(text: str, files: dict[str, bytes]) -> set[str]:
 
 
 def test_the_clicks_did_arrive(token: Sent) -> None:
-    assert clicks(token[1]) == 4
+    assert clicks(token[1]) == CLICKS
     assert "shortener.db" in found("https://news.example", contents(token[1]))
 
 
@@ -166,6 +254,18 @@ def test_no_packed_address_is_in_any_file(token: Sent) -> None:
     packed = ipaddress.ip_address(ADDRESS_V6).packed
     for files in (contents(data_dir), while_running, {"log": log}):
         assert [name for name, content in files.items() if packed in content] == []
+
+
+def test_who_is_registered_is_in_no_log_line(token: Sent) -> None:
+    assert found(EMAIL, {"log": token[2]}) == set()
+    assert found("canary-", {"log": token[2]}) == set()
+
+
+def test_the_log_did_hear_of_it(token: Sent) -> None:
+    """Else nothing could have been in it: access lines, slow ones and refusals are there."""
+    lines = [json.loads(line) for line in token[2].decode().splitlines()]
+    assert len(lines) > 40
+    assert {"ready", "request refused", "call refused"} <= {line["event"] for line in lines}
 
 
 def test_tokens_are_in_no_file_and_no_log_line(token: Sent) -> None:

@@ -6,21 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shortener.links.screen import followed, load_screen
+from tests.torture.scheduling import queued_seconds
 
 HOLD_SECONDS_MAX = 0.020
+"""Where the machine has a core for each thread. One that holds Python's lock may lose its core to other processes."""
+BUSY_HOLD_SECONDS_MAX = 0.25
 BYTES_A_HOST_MAX = 60
 """The table that is read from, the one being built, and its list of fingerprints."""
-
-
-def queued_seconds() -> float:
-    """How long threads of this process were ready to run while other processes ran: that is the machine's doing."""
-    waited = 0
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            waited += int((task / "schedstat").read_text().split()[1])
-        except FileNotFoundError:  # it has just ended
-            continue
-    return waited / 1e9
 
 
 def memory_bytes() -> int:
@@ -61,7 +53,7 @@ async def test_a_long_list_does_not_hold_the_loop(
     beating.cancel()
     await asyncio.wait({beating})
     assert screen.blocks("https://one-more.example/")
-    assert max(held) < HOLD_SECONDS_MAX
+    assert max(held) < size(1, 0) * BUSY_HOLD_SECONDS_MAX + HOLD_SECONDS_MAX
     assert peak - memory < BYTES_A_HOST_MAX * count + 4_000_000
     figure(
         "a block list is read again without holding the loop",

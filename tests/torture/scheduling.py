@@ -1,0 +1,22 @@
+"""What threads really did, where others keep the machine's cores busy (Linux's schedstat)."""
+
+import os
+from pathlib import Path
+
+
+def cpu_seconds(pid: int) -> float:
+    """How long the threads of a process have run."""
+    return sum(_statistics(task)[0] for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+
+
+def queued_seconds() -> float:
+    """How long this thread was ready to run while others ran."""
+    return _statistics(Path(f"/proc/{os.getpid()}/task/{os.getpid()}"))[1] / 1e9
+
+
+def _statistics(task: Path) -> tuple[int, int]:
+    try:
+        ran, waited, _ = (task / "schedstat").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0, 0
+    return int(ran), int(waited)
