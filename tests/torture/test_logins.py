@@ -42,6 +42,7 @@ def test_unknown_accounts_look_like_wrong_passwords(
     wall = [statistics.median(each) for each in taken.values()]
     figure(
         "unknown accounts and wrong passwords take the same time",
-        f"{rounds} of each, taking turns: medians of work {known * 1000:.2f} and {unknown * 1000:.2f} ms, {apart:.1%} "
-        f"apart; of time {wall[0] * 1000:.1f} and {wall[1] * 1000:.1f} ms, {abs(wall[0] / wall[1] - 1):.1%}; one answer",
+        f"{rounds} of each, taking turns: medians of work {known * 1000:.2f} and {unknown * 1000:.2f} ms, "
+        f"{apart:.1%} apart; of time {wall[0] * 1000:.1f} and {wall[1] * 1000:.1f} ms, "
+        f"{abs(wall[0] / wall[1] - 1):.1%}; one answer",
     )
