@@ -26,6 +26,14 @@ class Room:
         """Whether little enough waits to be sent for more to be made."""
         return self._outbox.waiting <= self._shared.limits.send_max
 
+    def check(self, size: int) -> None:
+        """See that a whole answer of `size` bytes may wait: its handler ends, and only the bytes are left.
+
+        Raises GRPCError RESOURCE_EXHAUSTED when the whole server holds too much already.
+        """
+        if not self.free and self._shared.held.size + size > self._shared.limits.held_max:
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, "too much waits to be sent")
+
     async def wait(self, size: int) -> None:
         """Wait until this connection may take another message of `size` bytes.
 
@@ -33,8 +41,7 @@ class Room:
         """
         held = self._shared.held
         while not self.free:
-            if held.size + size > self._shared.limits.held_max:
-                raise GRPCError(Status.RESOURCE_EXHAUSTED, "too much waits to be sent")
+            self.check(size)
             waiter = self._shared.loop.create_future()
             self._room_waiters.append(waiter)
             held.size += size

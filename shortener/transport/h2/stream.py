@@ -54,10 +54,9 @@ class Stream:
         self.inbox: deque[bytes] | None = None  # a streaming call's messages
         self.assembler: Assembler | None = None  # for messages in pieces
         self.waiter: asyncio.Future[None] | None = None
-        self.received = 0
+        self.received = self.uncredited = 0
         self.received_end = False
         self.receive_window = calls.intake.window
-        self.uncredited = 0
         self.held = 0  # bytes of messages in pieces or not yet read
         # Sending.
         self.send_window = send_window
@@ -167,11 +166,13 @@ class Stream:
         if not method.reply_streams and self._reply is not None:
             raise ProtocolError("message was already sent")
         outbox = self._calls.outbox
-        if outbox.waiting and not self.over:
-            await self._calls.room.wait(len(data))
         if not self.method.reply_streams:
+            if outbox.waiting and not self.over:
+                self._calls.room.check(len(data))
             self._reply = data
             return
+        if outbox.waiting and not self.over:
+            await self._calls.room.wait(len(data))
         if not self._headers_sent:
             self._send_headers([])
         if not self.over:
