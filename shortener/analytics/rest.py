@@ -7,8 +7,8 @@ from shortener.errors import Code
 from shortener.gen.analytics import GetGeoStatsResponse, GetStatsResponse, GetTimeSeriesResponse
 from shortener.transport.routes import Call, Query, Reply, Route
 
-START = Query("start_time", int, "Unix seconds of the first moment counted; 0 or absent: no bound.")
-END = Query("end_time", int, "Unix seconds of the first moment not counted; 0 or absent: no bound.")
+START = Query("start_time", int, "Unix seconds of the first moment counted; 0 or absent: no bound.", low=0)
+END = Query("end_time", int, "Unix seconds of the first moment not counted; 0 or absent: no bound.", low=0)
 GRANULARITY = Query(
     "granularity",
     str,
@@ -16,7 +16,11 @@ GRANULARITY = Query(
     choices=tuple(step.value for step in Granularity),
 )
 LIMIT = Query(
-    "limit", int, f"How many countries and cities to list, 1 to {PLACES_MAX:,}; 0 or absent: {PLACES_DEFAULT}."
+    "limit",
+    int,
+    f"How many countries and cities to list, 1 to {PLACES_MAX:,}; 0 or absent: {PLACES_DEFAULT}.",
+    low=0,
+    high=PLACES_MAX,
 )
 
 _ERRORS = (Code.INVALID, Code.NOT_FOUND)

@@ -10,9 +10,9 @@ LENGTH_MAX = 32
 # Names that our servers answer or may come to answer, and words that would pass for the operator's own, in lower case.
 RESERVED = frozenset(
     {
-        "account", "admin", "administrator", "api", "apple-touch-icon", "assets", "auth", "docs", "favicon", "health",
-        "healthz", "livez", "login", "logout", "metrics", "openapi", "readyz", "register", "robots", "security",
-        "signin", "signup", "sitemap", "static", "status", "support", "swagger", "well-known", "www",
+        "account", "admin", "administrator", "api", "apple-touch-icon", "assets", "auth", "custom", "docs", "favicon",
+        "health", "healthz", "livez", "login", "logout", "metrics", "openapi", "readyz", "register", "robots",
+        "security", "signin", "signup", "sitemap", "static", "status", "support", "swagger", "well-known", "www",
     }
 )  # fmt: skip
 

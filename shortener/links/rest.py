@@ -84,8 +84,8 @@ def _collection_routes(links: LinkService) -> list[Route]:
             page,
             "List one's own links, newest first",
             query=(
-                Query("limit", int, "How many links to return: 0 means 20, more than 1,000 means 1,000"),
-                Query("offset", int, "How many links to pass over"),
+                Query("limit", int, "How many links to return: 0 means 20, more than 1,000 means 1,000", low=0),
+                Query("offset", int, "How many links to pass over", low=0),
             ),
             reply=pb.ListUrLsResponse,
             errors=(Code.INVALID,),

@@ -159,7 +159,7 @@ def _body(document: Json, operation: Json) -> Iterator[str]:
         schema = _resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
         yield "<h3>Body</h3>" + _TABLE_HEAD
         for name, field in schema["properties"].items():
-            kind = field["type"] + (", required" if name in schema.get("required", ()) else "")
+            kind = _type_of(field) + (", required" if name in schema.get("required", ()) else "")
             yield _row(name, kind, field.get("description", ""))
         yield "</tbody></table>"
 
@@ -255,4 +255,10 @@ def _sample(document: Json, schema: Json) -> Any:
         return {name: _sample(document, field) for name, field in schema.get("properties", {}).items()}
     if schema["type"] == "array":
         return [_sample(document, schema["items"])]
-    return _SAMPLES[schema["type"]]
+    return _SAMPLES[_type_of(schema)]
+
+
+def _type_of(schema: Json) -> str:
+    """Return the type, null apart."""
+    kind = schema["type"]
+    return str(kind if isinstance(kind, str) else kind[0])

@@ -60,10 +60,23 @@ def mount(app: web.Application, routes: Sequence[Route], *, door: Door, settings
 
     The handlers raise the domain's errors: `problems.problems` belongs around them.
     """
+    methods: dict[str, set[str]] = {}
     for route in routes:
         app.router.add_route(route.method, route.path, _handler(route, door, settings))
+        methods.setdefault(route.path, set()).add(route.method)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, _handler(route, door, settings))
+            methods[route.path].add("HEAD")
+    for path, allowed in methods.items():
+        if "{" not in path:  # or a pattern that fits it too would take the other methods
+            app.router.add_route("*", path, _refuser(allowed))
+
+
+def _refuser(allowed: set[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
+
+    return refuse
 
 
 def _handler(

@@ -134,6 +134,10 @@ def _query_parameter(query: Query) -> Json:
     schema: Json = {"type": "integer", "format": "int64"} if query.kind is int else {"type": "string"}
     if query.choices:
         schema["enum"] = list(query.choices)
+    if query.low is not None:
+        schema["minimum"] = query.low
+    if query.high is not None:
+        schema["maximum"] = query.high
     return {"name": query.name, "in": "query", "description": query.description, "schema": schema}
 
 
@@ -214,10 +218,20 @@ def _body_schema(cls: type[betterproto.Message], hidden: frozenset[str], schemas
     """Return a reference to the schema of a body, without the fields that a REST caller may not set."""
     name = schema_name(cls)
     fields = [field for field in fields_of(cls) if field.name not in hidden]
-    schema: Json = {"type": "object", "properties": {field.name: _property(cls, field, schemas) for field in fields}}
     required = [field.name for field in fields if _comment(cls, field).startswith(_REQUIRED)]
+    properties = {
+        field.name: _given(_property(cls, field, schemas), is_required=field.name in required) for field in fields
+    }
+    schema: Json = {"type": "object", "properties": properties}
     schemas[name] = schema | ({"required": required} if required else {})
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _given(schema: Json, *, is_required: bool) -> Json:
+    """Return the schema of a body's field: a required text is not empty, and null is as good as no value."""
+    if is_required:
+        return schema | ({"minLength": 1} if schema.get("type") == "string" else {})
+    return schema | ({"type": [schema["type"], "null"]} if "type" in schema else {})
 
 
 _REQUIRED = "Required: "

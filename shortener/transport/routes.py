@@ -26,6 +26,9 @@ class Query:
     kind: type[int] | type[str]
     description: str
     choices: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    """The least and the greatest number that is accepted, for the documentation (the handler enforces them)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from tests.torture.attacker import ATTACKS
 HONEST_P99_SECONDS = 0.1
 TIMES_BEFORE = 5
 """And on a machine that is busy with other things, this often what the honest one waited before the attack."""
+QUICK_P99_SECONDS = 2.0
+"""Beside other tests time says little; without the server's budgets these attacks take seconds."""
 QUICK = ("rapid reset", "continuations", "slow readers", "half a preface")
 """What the quick form tries; tests/transport/test_h2_limits.py has each flood in a form of its own."""
 MEMORY_GROWTH_MAX = 32 * 1024 * 1024
@@ -88,7 +90,7 @@ def test_an_attack_is_hardly_noticed(
         honest.ask()
     _, p99_before = honest.take()
     before = most = memory_of(attacked)
-    seconds = size(3, 100) / 10
+    seconds = size(1, 10)
     command = [sys.executable, "-m", "tests.torture.attacker", attacked.url, name, str(seconds)]
     attacker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -110,4 +112,4 @@ def test_an_attack_is_hardly_noticed(
         f"p99 {1000 * p99:.1f} ms (before: {1000 * p99_before:.1f} ms); memory grew {grown / 1e6:.1f} MB",
     )
     assert grown < (HELD_GROWTH_MAX if name == "slow readers" else MEMORY_GROWTH_MAX)
-    assert p99 < max(HONEST_P99_SECONDS, TIMES_BEFORE * p99_before)
+    assert p99 < (size(1, 0) * QUICK_P99_SECONDS or max(HONEST_P99_SECONDS, TIMES_BEFORE * p99_before))
