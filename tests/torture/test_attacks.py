@@ -35,9 +35,10 @@ def attacked(tmp_path_factory: pytest.TempPathFactory, pb: SimpleNamespace) -> I
             stub = pb.url_pb2_grpc.URLServiceStub(channel)
             long_url = "https://example.com/" + "a" * 2000
             request = pb.url_pb2.CreateURLRequest(long_url=long_url, user_id="many")
-            calls = [stub.CreateURL.future(request) for _ in range(LINKS)]
+            calls = [stub.CreateURL.future(request, timeout=60) for _ in range(LINKS)]
             assert len({call.result().short_code for call in calls}) == LINKS
-            pages = [stub.ListURLs.future(pb.url_pb2.ListURLsRequest(user_id="many", limit=LINKS)) for _ in range(50)]
+            whole = pb.url_pb2.ListURLsRequest(user_id="many", limit=LINKS)
+            pages = [stub.ListURLs.future(whole, timeout=60) for _ in range(50)]
             assert {len(page.result().urls) for page in pages} == {LINKS}
         yield server
 

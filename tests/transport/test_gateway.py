@@ -350,7 +350,7 @@ async def test_answers_are_observed_by_route(site: Site, client: ClientSession) 
     assert site.seen == [
         ("GET /api/urls/{short_code}", 200, True),
         ("GET unknown", 404, True),
-        ("PUT unknown", 405, True),
+        ("PUT /api/urls", 405, True),
     ]
 
 

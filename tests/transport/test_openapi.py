@@ -70,9 +70,9 @@ def test_comments_of_the_protos_become_descriptions(monkeypatch: pytest.MonkeyPa
         "type": "object",
         "required": ["email"],
         "properties": {
-            "email": {"type": "string", "description": "User email"},
-            "password": {"type": "string", "format": "password"},
-            "name": {"type": "string", "description": "Full name"},
+            "email": {"type": "string", "description": "User email", "minLength": 1},
+            "password": {"type": ["string", "null"], "format": "password"},
+            "name": {"type": ["string", "null"], "description": "Full name"},
         },
     }
 
