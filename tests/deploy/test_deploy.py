@@ -137,7 +137,7 @@ def test_the_list_of_dependencies_is_what_is_pinned(tmp_path: Path) -> None:
     for name in ("first.json", "second.json"):
         program, *arguments = recipe.replace("sbom.json", str(tmp_path / name)).split()
         command = [str(Path(sys.executable).with_name(program)), *arguments]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=110)
         written.append((tmp_path / name).read_bytes())
     assert written[0] == written[1]
     sbom = json.loads(written[0])
