@@ -105,8 +105,7 @@ def test_the_server_connects_to_nobody(tmp_path: Path, pb: SimpleNamespace, figu
         server.process.wait(process.STOP_SECONDS)
         server.stop()
     text = trace.read_text()
-    assert "sendto(" in text or "sendmsg(" in text, "nothing was traced"
-    assert "bind(" in text, "nothing was traced"
+    assert text.count(" bind(") >= len(process.PORT_KEYS), "nothing was traced"
     connects = [line for line in text.splitlines() if " connect(" in line]
     assert [line for line in connects if "AF_UNIX" not in line] == []
     assert outbound(text) == []
