@@ -1,5 +1,6 @@
 """The composition root: builds the domain over its stores. Nothing else knows concrete classes."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from shortener.replays import Replays
 from shortener.replays.keeping import open_replays
 from shortener.sections import Config
 from shortener.storage.data_dir import lock_data_dir
+from shortener.storage.faults import unusable
 from shortener.storage.migrate import load_migrations, migrate, migrations_folder, pending
 from shortener.storage.sqlite import SqliteDatabase, open_database
 from shortener.tasks import finish, in_thread
@@ -103,7 +105,11 @@ async def open_app(
     """
     stack = AsyncExitStack()
     try:
-        yield await _build(stack, config, addresses_of(config, redirect_port), clock, new_id)
+        try:
+            app = await _build(stack, config, addresses_of(config, redirect_port), clock, new_id)
+        except sqlite3.Error as error:  # A damaged page may show itself only when it is read.
+            raise unusable(_path(config), error) from error
+        yield app
     finally:
         await finish(stack.aclose())  # Whatever was opened is closed, also for a caller who is cancelled meanwhile.
 

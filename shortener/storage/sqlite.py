@@ -154,6 +154,7 @@ def _empty_log(raw: sqlite3.Connection) -> bool:
 
 def _checkpoint(raw: sqlite3.Connection) -> None:
     try:
+        raw.execute("PRAGMA busy_timeout = 0")  # The end does not wait for a backup that reads: the log stays then.
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.Error as error:
         _log.warning("the write-ahead log stays for the next start: %s", error)

@@ -94,21 +94,13 @@ def _integrity(raw: sqlite3.Connection) -> Iterator[str]:
 
 def _whole_since(raw: sqlite3.Connection) -> int:
     """Return the time from which on all raw clicks are kept."""
-    if not _has(raw, "click_retention"):
-        return 0
     (removed_before,) = raw.execute("SELECT removed_before FROM click_retention").fetchone()
     return int(removed_before)
 
 
 def _leaving(raw: sqlite3.Connection) -> set[int]:
     """Return the ids of links whose numbers are being removed, part by part."""
-    if not _has(raw, "click_purges"):
-        return set()
     return {link_id for (link_id,) in raw.execute("SELECT link_id FROM click_purges")}
-
-
-def _has(raw: sqlite3.Connection, table: str) -> bool:
-    return raw.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)).fetchone() is not None
 
 
 def _references(raw: sqlite3.Connection) -> Iterator[str]:

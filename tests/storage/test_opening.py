@@ -4,13 +4,16 @@ import os
 import sqlite3
 import stat
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import aiosqlite
 import pytest
 
 from shortener.storage import StorageError
-from tests.storage.databases import adding, notes_database, opening, texts
+from shortener.storage.database import sql
+from tests.storage.databases import CREATE, adding, notes_database, opening, texts
 
 
 def open_files() -> set[str]:
@@ -116,6 +119,22 @@ async def test_the_end_leaves_an_empty_write_ahead_log_even_beside_another_reade
         assert (tmp_path / "test.db-wal").stat().st_size > 0
     assert (tmp_path / "test.db-wal").stat().st_size == 0
     other.close()
+
+
+async def test_the_end_does_not_wait_for_another_reader(tmp_path: Path) -> None:
+    """A backup reads for as long as it takes, and a server has to stop within seconds."""
+    path = tmp_path / "read.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with opening(path, busy_timeout_seconds=60) as database:
+            await database.transaction(lambda tx: sql(tx).run(CREATE))
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM notes").fetchall()
+            await database.transaction(adding("later"))
+            ended = time.monotonic()
+        assert time.monotonic() - ended < 30
+        assert other.execute("SELECT * FROM notes").fetchall() == []
+    async with opening(path) as again:
+        assert await texts(again) == ["later"]
 
 
 @pytest.mark.parametrize("length", [10, 5000])

@@ -51,7 +51,9 @@ async def test_a_damaged_page_gives_no_wrong_redirect(
 ) -> None:
     source, links = filled
     pages = (source / "shortener.db").stat().st_size // PAGE
-    tried = range(pages) if size(0, 1) else [pages // 2]
+    with closing(sqlite3.connect(source / "shortener.db")) as raw:
+        (read_at_start,) = raw.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'journal_position'").fetchone()
+    tried = list(range(pages)) if size(0, 1) else [read_at_start - 1, pages // 2]
     right = refused = not_started = 0
     for page in tried:
         data_dir = tmp_path / "data"

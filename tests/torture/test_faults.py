@@ -5,6 +5,7 @@ strace makes the Nth call of each thread fail, for N from 1 on, so that every st
 
 import contextlib
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,8 +139,10 @@ def test_a_click_whose_journal_write_fails_is_told_as_dropped(
         dropped = metric(server, "shortener_clicks_dropped_total")
         server.kill()
         assert dropped == 1  # One client has one request open; it got its redirect all the same.
-        with process.running(data_dir):
-            pass
+        again = process.start(data_dir)
+        while metric(again, "shortener_click_backlog_bytes"):
+            time.sleep(0.01)
+        again.kill()
         well(data_dir)
         with copied(data_dir) as database:
             assert database.execute("SELECT clicks FROM links").fetchall() == [(clicker.answered - 1,)], nth

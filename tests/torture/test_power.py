@@ -18,6 +18,7 @@ from tests.e2e import process
 from tests.torture.agreement import copied
 from tests.torture.clickers import Clicker
 from tests.torture.machine import PowerDisk, power_disk
+from tests.torture.test_faults import metric
 from tests.torture.test_kill import assert_stored
 from tests.torture.writers import Writer
 
@@ -133,8 +134,9 @@ def test_how_many_clicks_a_power_cut_takes(
             stopping.set()
             for thread in threads:
                 thread.join()
-            with process.running(data_dir):
-                pass
+            again = process.start(data_dir)
+            wait_until(lambda: metric(again, "shortener_click_backlog_bytes") == 0)  # noqa: B023 - called at once
+            again.kill()
             sound(data_dir)
             with copied(data_dir) as database:
                 counts = dict(database.execute("SELECT short_code, clicks FROM links"))

@@ -84,6 +84,25 @@ def test_a_link_whose_alias_was_taken_again_may_leave_clicks(data_dir: Path) -> 
     assert verified(data_dir) == Verified(LINKS - 1, 0, CLICKS, WAITING, [])
 
 
+def test_old_raw_clicks_may_be_gone_where_that_is_told(data_dir: Path) -> None:
+    middle = one(data_dir, "SELECT clicked_at - clicked_at % 3600 FROM clicks ORDER BY clicked_at LIMIT 1 OFFSET 150")
+    change(
+        data_dir,
+        f"DELETE FROM clicks WHERE clicked_at < {middle} AND id % 2",
+        f"UPDATE click_retention SET removed_before = {middle}",
+    )
+    assert verified(data_dir).findings == []
+    change(data_dir, f"DELETE FROM clicks WHERE clicked_at > {middle} AND id % 2")
+    assert verified(data_dir).findings != []
+
+
+def test_numbers_of_erased_links_go_part_by_part(data_dir: Path) -> None:
+    change(data_dir, "INSERT INTO click_purges VALUES (1)", "DELETE FROM click_rollups WHERE link_id = 1")
+    assert verified(data_dir).findings == []
+    change(data_dir, "DELETE FROM click_purges")
+    assert verified(data_dir).findings != []
+
+
 def test_a_torn_record_in_the_journal_is_found(data_dir: Path) -> None:
     segment = data_dir / "journal" / "clicks-000000000001.journal"
     segment.write_bytes(segment.read_bytes()[:-7])
