@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import itertools
 import json
@@ -11,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from shortener import tls
 from shortener.accounts.keys import SecretError, load_keys
@@ -21,6 +23,7 @@ from shortener.clock import system_clock
 from shortener.config import ConfigError, service_token
 from shortener.listen import Sockets, notify
 from shortener.openfiles import within_open_files
+from shortener.pace import Paced
 from shortener.sections import Config
 from shortener.servers import Servers, open_servers
 from shortener.storage.data_dir import lock_data_dir
@@ -29,6 +32,7 @@ from shortener.storage.faults import StorageError
 log = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 START_ERRORS = (StorageError, SecretError, DataFileError, ConfigError)
 
 
@@ -102,7 +106,9 @@ def _favour_the_loop() -> None:
 
 
 async def _serve(config: Config, sockets: Sockets) -> None:
-    stop = _Stop(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_LoopErrors())
+    stop = _Stop(loop)
     try:
         async with open_servers(config, sockets) as servers:
             _started(servers)
@@ -121,6 +127,20 @@ def _started(servers: Servers) -> None:
     sys.stdout.flush()
     log.info("ready", extra=addresses)
     notify("READY=1")
+
+
+class _LoopErrors:
+    """asyncio's own complaints. Without a descriptor to accept with it has a thousand at once: one a second will do."""
+
+    def __init__(self) -> None:
+        self._may_log = Paced()
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS):
+            loop.default_exception_handler(context)
+        elif self._may_log():
+            log.error("no descriptor is left to accept connections with", extra={"reason": os.strerror(error.errno)})
 
 
 class _Stop:
