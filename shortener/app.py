@@ -138,7 +138,11 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     replays = await stack.enter_async_context(
         open_replays(database, data_dir, clock=clock, ttl_seconds=kept.ttl_seconds, keys_max=kept.keys_max)
     )
-    passwords = Argon2idPasswords(threads=config.auth.hash_threads, queue_max=config.auth.hash_queue_max)
+    passwords = Argon2idPasswords(
+        threads=config.auth.hash_threads,
+        queue_max=config.auth.hash_queue_max,
+        wait_seconds_max=config.auth.hash_wait_seconds,
+    )
     stack.push_async_callback(passwords.close)
     throttle = rates.login_throttle(config)
     accounts = AccountService(

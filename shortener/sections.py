@@ -128,6 +128,7 @@ class Auth:
     audience: str = _text("shortener", 256)
     hash_threads: int = _number(1, 1, 64)
     hash_queue_max: int = _number(64, 1, 10_000)
+    hash_wait_seconds: float = _number(1.5, 0.01, 3600)
     token_cache_size_max: int = _number(10_000, 1, 10_000_000)
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import logging
+import math
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -28,11 +30,12 @@ _SALT_BYTES = 16
 class Argon2idPasswords:
     """`Passwords` by Argon2id (RFC 9106) on `threads` threads; at most `queue_max` more requests wait for one.
 
-    Beyond that, `errors.Exhausted` at once. A caller who is cancelled leaves the queue; a hash that has begun
-    runs to its end and holds its thread. Whoever makes it closes it.
+    Beyond that, and for who would wait longer than `wait_seconds_max`, `errors.Exhausted` at once: callers give up
+    after some seconds, and hashing for those helps nobody. A caller who is cancelled leaves the queue; a hash that has
+    begun runs to its end and holds its thread. Whoever makes it closes it.
     """
 
-    def __init__(self, *, threads: int, queue_max: int) -> None:
+    def __init__(self, *, threads: int, queue_max: int, wait_seconds_max: float = math.inf) -> None:
         self._hasher = PasswordHasher(
             time_cost=_PASSES,
             memory_cost=_MEMORY_KIB,
@@ -43,7 +46,10 @@ class Argon2idPasswords:
         )
         self._decoy = _decoy()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._threads = threads
         self._jobs_max = threads + queue_max
+        self._wait_seconds_max = wait_seconds_max
+        self._seconds = 0.0  # what one takes, lately
         self._jobs: set[Future[Any]] = set()  # of any result: only their ends matter
         self._is_closed = False
 
@@ -80,12 +86,17 @@ class Argon2idPasswords:
 
     async def _run(self, job: Callable[[], T]) -> T:
         self._check_open()
-        if len(self._jobs) >= self._jobs_max:
+        wait = len(self._jobs) * self._seconds / self._threads
+        if len(self._jobs) >= self._jobs_max or wait > self._wait_seconds_max:
             raise errors.Exhausted("too many passwords are being checked", retry_after_seconds=1, overload=True)
 
         def work() -> T:
             self._check_open()
-            return job()
+            started = time.perf_counter()
+            try:
+                return job()
+            finally:
+                self._seconds += (time.perf_counter() - started - self._seconds) / 8
 
         future = self._executor.submit(work)
         # Sets change atomically, and the callback may run on the thread.

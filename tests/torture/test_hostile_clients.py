@@ -118,8 +118,8 @@ async def test_slow_idle_and_silent_clients_leave_others_alone(
         figure(
             "Slow, idle and half-open clients",
             f"{3 * idle} idle and {5 * few} slow or silent connections ({most} open at once): {tally.answered} "
-            f"requests of others all answered, p99 {tally.p99() * 1000:.1f} ms, memory {memory:.0f} MiB, all closed by the "
-            f"server {seconds:.1f} s later",
+            f"requests of others all answered, p99 {tally.p99() * 1000:.1f} ms, memory {memory:.0f} MiB, all closed "
+            f"by the server {seconds:.1f} s later",
         )
     finally:
         if server.process.poll() is None:

@@ -118,7 +118,8 @@ async def test_redirects_stay_quick_beside_logins_qr_codes_and_statistics(
     code = link(server, pb)
     assert await asyncio.to_thread(server.stop) == 0
     seed(tmp_path / "data" / "shortener.db", code)
-    server = await asyncio.to_thread(process.start, tmp_path / "data")
+    limits = {f"LIMITS_{key}_PER_MINUTE": 0 for key in ("LOGINS", "LOGIN_FAILURES", "ADDRESS_LOGIN_FAILURES")}
+    server = await asyncio.to_thread(process.start, tmp_path / "data", **limits)
     try:
         tally, redirects, stop = Tally(), Tally(), asyncio.Event()
         login = post("/api/auth/login", {"email": "nobody@example.com", "password": "a-wrong-one"})
