@@ -14,7 +14,9 @@ from tests.torture.test_drain import create, link, look_up, post
 
 Size = Callable[[int, int], int]
 Figure = Callable[[str, str], None]
-MIB_MORE_MAX = 16.0
+MIB_MORE_MAX = 16
+MIB_MORE_MAX_QUICK = 64
+"""The quick form sees caches fill and libraries load."""
 
 
 async def test_ten_minutes(tmp_path: Path, pb: SimpleNamespace, size: Size, figure: Figure) -> None:
@@ -61,7 +63,7 @@ async def test_ten_minutes(tmp_path: Path, pb: SimpleNamespace, size: Size, figu
         assert tally.refused == 0
         assert after[1] == before[1]
         assert max(files) - min(files) <= 12  # a click segment, connections that come and go
-        assert after[0] - before[0] <= MIB_MORE_MAX
+        assert after[0] - before[0] <= size(MIB_MORE_MAX_QUICK, MIB_MORE_MAX)
         figure(
             "Soak",
             f"{seconds} s, {tally.answered} answers, 0 failed: memory {before[0]:.0f} to {after[0]:.0f} MiB (highest "
