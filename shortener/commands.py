@@ -33,7 +33,7 @@ Server = Annotated[
 ]
 User = Annotated[str, typer.Option("--user", envvar="SHORTENER_USER", help="Owner of the links.", metavar="ID")]
 Code = Annotated[str, typer.Argument(help="Short code or alias.", metavar="CODE")]
-Who = Annotated[str, typer.Argument(help="The account: its id, or its email.", metavar="ID|EMAIL")]
+Account = Annotated[str, typer.Argument(help="The account: its id, or its email.", metavar="ID|EMAIL")]
 
 user = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -165,7 +165,7 @@ def create_user(
 
 @user.command("export")
 def export_user(
-    who: Who,
+    account: Account,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - is standard output.", metavar="FILE")],
     clicks: Annotated[bool, typer.Option("--clicks", help="Add the raw clicks to each link.")] = False,
     server: Server = None,
@@ -177,7 +177,7 @@ def export_user(
 
     async def talk(api: "Api") -> str:
         with OutFile(out) as file:
-            request = ExportUserRequest(**_named(who), with_clicks=clicks)
+            request = ExportUserRequest(**_named(account), with_clicks=clicks)
             answer = await api.users.export_user(request)
             file.write(answer.part)
             while answer.next_cursor:
@@ -195,7 +195,7 @@ def export_user(
 
 @user.command("erase")
 def erase_user(
-    who: Who,
+    account: Account,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     server: Server = None,
     path: ConfigPath = None,
@@ -209,10 +209,12 @@ def erase_user(
     if not yes:
         if not sys.stdin.isatty():
             fail("--yes is required where nobody can be asked", MISUSED)
-        typer.confirm(f"Erase account {who} with all its links and their statistics, for good?", abort=True, err=True)
+        typer.confirm(
+            f"Erase account {account} with all its links and their statistics, for good?", abort=True, err=True
+        )
 
     async def talk(api: "Api") -> str:
-        answer = await api.users.erase_user(EraseUserRequest(**_named(who)))
+        answer = await api.users.erase_user(EraseUserRequest(**_named(account)))
         while not answer.finished:
             await asyncio.sleep(POLL_SECONDS)
             answer = await api.users.erase_user(EraseUserRequest(user_id=answer.user_id))
@@ -221,8 +223,8 @@ def erase_user(
     typer.echo(f"account {_call(path, server, talk)} erased")
 
 
-def _named(who: str) -> dict[str, str]:
-    return {"email" if "@" in who else "user_id": who}
+def _named(account: str) -> dict[str, str]:
+    return {"email" if "@" in account else "user_id": account}
 
 
 def _password() -> str:

@@ -128,6 +128,36 @@ def test_an_account_with_the_password_in_the_environment_or_on_standard_input(ru
     assert done(piped) == f"account {made['id'] + 1}: p@example.com\n"
 
 
+def test_an_account_is_exported_and_erased(run: Run, tmp_path: Path) -> None:
+    made = json.loads(
+        done(run("user", "create", "--email", "x@example.com", "--username", "xen", "--json", PASSWORD="secret-1"))
+    )
+    owner = str(made["id"])
+    done(run("shorten", "https://example.com/exported", "--user", owner, "--alias", "exported-one"))
+
+    assert done(run("user", "export", "x@example.com", "--out", "mine.json", "--clicks")) == (
+        f"account {owner} -> mine.json\n"
+    )
+    file = tmp_path / "mine.json"
+    document = json.loads(file.read_text())
+    assert (document["account"]["email"], file.stat().st_mode & 0o777) == ("x@example.com", 0o600)
+    assert [(link["long_url"], link["raw_clicks"]) for link in document["links"]] == [
+        ("https://example.com/exported", [])
+    ]
+    shown = run("user", "export", owner, "--out", "-")
+    assert json.loads(shown.stdout)["account"] == document["account"]
+
+    line = "--yes is required where nobody can be asked"
+    assert failed(run("user", "erase", owner), 2) == line
+    assert done(run("user", "erase", "X@example.com", "--yes")) == f"account {owner} erased\n"
+    assert done(run("user", "erase", owner, "-y")) == f"account {owner} erased\n"
+    assert failed(run("user", "export", owner, "--out", "gone.json"), 1) == "user not found"
+    assert failed(run("user", "erase", "x@example.com", "--yes"), 1) == "user not found"
+    assert done(run("list", "--user", owner)) == "0 of 0\n"
+    assert {path.suffix for path in tmp_path.glob("*.json*")} == {".json"}
+    assert not (tmp_path / "gone.json").exists()
+
+
 def test_the_password_is_asked_for_on_a_terminal_and_not_shown(tmp_path: Path) -> None:
     arguments = ("user", "create", "--email", "a@example.com", "--username", "ann")
     typed = ("secret-1", "secret-1")
@@ -322,7 +352,7 @@ def test_reading_commands_make_no_data_directory(tmp_path: Path) -> None:
 
 COMMANDS = [
     "", "serve", "migrate", "check-config", "version", "shorten", "list", "stats", "qr", "user", "user create",
-    "backup", "restore", "verify",
+    "user export", "user erase", "backup", "restore", "verify",
 ]  # fmt: skip
 
 
