@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from shortener.analytics.collector import ClickCollector, open_collector
 from shortener.analytics.journal import Journal, open_journal
 from shortener.analytics.model import Click, Observation, Place, Position
 from shortener.analytics.store import SqliteClickStore
+from shortener.links.model import LinkRef
 from shortener.storage.database import sql
 from shortener.storage.sqlite import SqliteDatabase
 from shortener.tx import Tx
@@ -287,6 +288,20 @@ async def test_bots_that_are_not_counted_do_not_reach_the_links(rig: Rig) -> Non
     assert list(rig.counters.counts.values()) == [1]
 
 
+async def test_clicks_of_links_that_are_gone_are_passed_over(rig: Rig) -> None:
+    gone = an_observation(0).ref
+    rig.counters.gone.add(gone)
+    async with AsyncExitStack() as stack:
+        journal, _ = await rig.running(stack)
+        for number in range(6):
+            journal.add(encoded(an_observation(number)))
+
+    kept = [an_observation(number) for number in range(6) if an_observation(number).ref != gone]
+    assert len(kept) == 4
+    assert [(click.ref, click.at) for click in rig.store.clicks] == [(seen.ref, seen.at) for seen in kept]
+    assert rig.counters.counts == Counter(seen.ref for seen in kept)
+
+
 class Tables:
     """The real tables, with a counter that writes in the same transaction."""
 
@@ -294,9 +309,10 @@ class Tables:
         self.database = database
         self.store = SqliteClickStore(database, count_bots=True)
 
-    def count(self, tx: Tx, counts: Counter[object]) -> None:
+    def count(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Mapping[LinkRef, int]:
         statement = "UPDATE links SET clicks = clicks + ? WHERE id = ?"
-        sql(tx).run_many(statement, [(number, ref.id) for ref, number in counts.items()])  # type: ignore[attr-defined] # LinkRef
+        sql(tx).run_many(statement, [(number, ref.id) for ref, number in counts.items()])
+        return counts
 
     async def add_links(self, count: int) -> None:
         statement = (
@@ -311,7 +327,7 @@ class Tables:
             journal=journal,
             store=self.store,
             transactions=self.database.transaction,
-            count_clicks=self.count,  # type: ignore[arg-type] # a Counter is what it is given
+            count_clicks=self.count,
             parse_agent=parse_agent,
             flush_seconds=0.001,
             batch_max=batch_max,
