@@ -80,8 +80,8 @@ class Argon2idPasswords:
         """Refuse new work, fail what waits with `errors.Unavailable`, and return when the last thread has ended."""
         self._is_closed = True
         self._executor.shutdown(wait=False)
-        if running := [asyncio.wrap_future(job) for job in tuple(self._jobs)]:
-            await asyncio.wait(running)
+        # Their callers hear how they end.
+        await asyncio.gather(*map(asyncio.wrap_future, tuple(self._jobs)), return_exceptions=True)
         self._executor.shutdown(wait=True)
 
     async def _run(self, job: Callable[[], T]) -> T:
