@@ -5,6 +5,7 @@ strace makes the Nth call of each thread fail, for N from 1 on, so that every st
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,10 +88,14 @@ def test_nothing_is_acknowledged_that_failed(
 ) -> None:
     need("strace")
     starts, acknowledged, errors = 0, 0, 0
-    sweep = range(1, 41) if size(0, 1) else [3 if fault == "sync" else 25]
+    sweep = range(1, 41) if size(0, 1) else [3 if fault == "sync" else 20]
+    with process.running(tmp_path / "made"):
+        pass
     for nth in sweep:
         data_dir, told = tmp_path / f"{nth}" / "data", Told()
         data_dir.parent.mkdir()
+        if fault == "write":  # Migrating alone takes more writes than the sweep has.
+            shutil.copytree(tmp_path / "made", data_dir)
         server = started(data_dir, fault, nth, tmp_path / "strace.log")
         if server is not None:
             with stubs_of(pb, server) as stubs:
@@ -110,8 +115,11 @@ def test_nothing_is_acknowledged_that_failed(
         assert {code for code in told.deleted if not links[code]} == set(), nth
         assert {code for code in told.created - told.unsure if links[code]} == set(), nth
         assert set(told.clicked) <= clicks, nth
+        # After the one error, whatever it was, the server writes on.
+        assert server is None or len(told.created) > CALLS / 2, nth
         acknowledged += len(told.created) + len(told.deleted) + len(told.clicked)
         errors += told.errors
+    assert fault == "sync" or errors > 0
     figure(
         f"{PROMISE} ({fault})",
         f"{len(sweep)} failing calls, {len(sweep) - starts} of them at the start, one line each; {errors} errors told, "
