@@ -9,6 +9,7 @@ tries anew.
 import asyncio
 import contextlib
 import errno
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,7 @@ class Journal:
         self._writer = writer
         self._durability = durability
         self._sync_seconds = sync_seconds
+        self._last_sync_seconds = 0.0
         self._waiting: list[asyncio.Future[None]] = []
         self._closing = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-sync")
@@ -80,8 +82,10 @@ class Journal:
             while not self._closing.is_set():
                 await self._writer.wait_dirty()
                 if self._durability == "kernel":
+                    # The oldest click came while the last sync ran at the earliest, and the next will take as long.
+                    seconds = max(0.0, self._sync_seconds - 2 * self._last_sync_seconds)
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), self._sync_seconds)
+                        await asyncio.wait_for(self._closing.wait(), seconds)
                 await self._sync()
         finally:
             self._closing.set()
@@ -101,6 +105,7 @@ class Journal:
 
     async def _sync(self) -> None:
         waiting, self._waiting = self._waiting, []
+        started = time.monotonic()
         unsynced = self._writer.take_unsynced()
         try:
             if not unsynced.is_empty:
@@ -108,6 +113,7 @@ class Journal:
         except OSError as error:
             self._writer.sync_failed(error)
         finally:
+            self._last_sync_seconds = time.monotonic() - started
             self._release(waiting)
 
     def _release(self, waiting: list[asyncio.Future[None]]) -> None:
