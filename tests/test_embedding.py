@@ -32,6 +32,7 @@ def config(data_dir: Path, **changes: object) -> shortener.Config:
         "grpc": shortener.Grpc(url_port=0, user_port=0, analytics_port=0),
         "gateway": shortener.Gateway(port=0),
         "redirect": shortener.Redirect(port=0),
+        "server": shortener.Server(notice_seconds=0),
     }
     return shortener.Config(storage=shortener.Storage(data_dir=str(data_dir)), **(ports | changes))  # type: ignore[arg-type] # sections by name
 
@@ -241,9 +242,9 @@ class Cancelling:
         await self
 
 
-@pytest.mark.parametrize(("again", "step"), [(False, 1), (True, 3)])
+@pytest.mark.parametrize(("again", "step"), [(False, 2), (True, 5)])
 async def test_cancelling_at_any_moment_leaves_nothing(data_dir: Path, again: bool, step: int) -> None:
-    """Every moment at which opening, the body and closing wait is cancelled, in turn."""
+    """Moments at which opening, the body and closing wait are cancelled, in turn."""
 
     async def whole() -> None:
         async with shortener.open(config(data_dir)):

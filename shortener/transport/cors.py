@@ -27,17 +27,19 @@ def mount(app: web.Application, origins: Iterable[str]) -> None:
 
     @web.middleware
     async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refusal = request.match_info.http_exception
         if (
             request.method != "OPTIONS"
-            or not isinstance(refusal, web.HTTPMethodNotAllowed)
             or not _is_shared(request.path)
             or request.headers.get("Origin") not in allowed
             or "Access-Control-Request-Method" not in request.headers
         ):
             return await handler(request)
+        try:
+            return await handler(request)
+        except web.HTTPMethodNotAllowed as refusal:
+            methods = ", ".join(sorted(refusal.allowed_methods))
         headers = {
-            "Access-Control-Allow-Methods": ", ".join(sorted(refusal.allowed_methods)),
+            "Access-Control-Allow-Methods": methods,
             "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
             "Access-Control-Max-Age": str(MAX_AGE_SECONDS),
         }

@@ -47,7 +47,7 @@ class Running:
 
 
 def environment(data_dir: Path, **settings: object) -> dict[str, str]:
-    """The environment of a server with every port picked by the system; `settings` are SHORTENER_ keys."""
+    """The environment of a server that picks free ports and ends without notice; `settings` are SHORTENER_ keys."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SHORTENER_")}
     ports = {f"SHORTENER_{key}": "0" for key in PORT_KEYS} | {"SHORTENER_SERVER_NOTICE_SECONDS": "0"}
     chosen = {f"SHORTENER_{key}": str(value) for key, value in settings.items()}

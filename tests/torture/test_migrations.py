@@ -48,7 +48,7 @@ def state(path: Path) -> tuple[int, str]:
         digest.update(repr(names).encode())
         for name, kind, _ in names:
             if kind == "table":
-                for row in raw.execute(f'SELECT * FROM "{name}" ORDER BY 1, 2'):
+                for row in raw.execute(f'SELECT * FROM "{name}" ORDER BY 1'):
                     digest.update(repr(row).encode())
         return raw.execute("SELECT count(*) FROM schema_migrations").fetchone()[0], digest.hexdigest()
 
