@@ -152,7 +152,7 @@ def range_in(clicks: list[Click], choose: Callable[[st.SearchStrategy[int]], int
 
 
 @given(st.one_of(batches, close_batches), st.booleans(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_stats_equal_the_naive_model(
     subject: Subject, batches: list[list[Click]], count_bots: bool, data: st.DataObject
 ) -> None:
@@ -168,7 +168,7 @@ def test_stats_equal_the_naive_model(
 
 
 @given(st.one_of(batches, close_batches), st.booleans(), st.sampled_from(["hour", "day", "week"]), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_series_equal_the_naive_model(
     subject: Subject, batches: list[list[Click]], count_bots: bool, granularity: str, data: st.DataObject
 ) -> None:

@@ -14,6 +14,14 @@ from tests.e2e import process
 FIGURES = Path(os.environ.get("TORTURE_FIGURES", "torture-figures.jsonl"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is `long` alone, because another test is its quick form, unless `--torture` asks for it."""
+    if not config.getoption("--torture"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """`size(quick, long)` is the first number by default, and the second with `--torture`."""

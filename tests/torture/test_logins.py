@@ -38,7 +38,7 @@ def test_unknown_accounts_look_like_wrong_passwords(
     # The server's work is compared: the time it takes has the noise of whatever else the machine does.
     known, unknown = (statistics.median(each) for each in worked.values())
     apart = abs(known / unknown - 1)
-    assert apart < size(1, 0) * 0.25 + 0.05
+    assert apart < size(1, 0) * 0.65 + 0.05  # of eight each, what is seen is whether one of them is hashed at all
     wall = [statistics.median(each) for each in taken.values()]
     figure(
         "unknown accounts and wrong passwords take the same time",

@@ -1,4 +1,7 @@
-"""Thousands of random examples of what tests/analytics tries with hundreds: statistics equal the naive model."""
+"""Thousands of random examples of what tests/analytics tries with hundreds: statistics equal the naive model.
+
+The quick form is tests/analytics/test_reports_properties.py.
+"""
 
 from collections.abc import Callable
 
@@ -13,6 +16,7 @@ PROMISE = "counters, events and roll-ups agree"
 __all__ = ["subject"]  # the fixture
 
 
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     "name",
@@ -24,12 +28,9 @@ __all__ = ["subject"]  # the fixture
 )
 def test_statistics_equal_the_naive_model(
     subject: Subject,
-    request: pytest.FixtureRequest,
     figure: Callable[[str, str], None],
     name: str,
 ) -> None:
-    if not request.config.getoption("--torture"):
-        pytest.skip("the quick form is tests/analytics/test_reports_properties.py")
     examined = getattr(properties, name)
     examined._hypothesis_internal_use_settings = hypothesis.settings(max_examples=EXAMPLES, deadline=None)
     examined(subject=subject)

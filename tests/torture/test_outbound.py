@@ -114,12 +114,9 @@ def test_the_server_connects_to_nobody(tmp_path: Path, pb: SimpleNamespace, figu
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_nothing_in_the_tests_makes_it_connect(
-    request: pytest.FixtureRequest, tmp_path: Path, figure: Callable[[str, str], None]
-) -> None:
-    if not request.config.getoption("--torture"):
-        pytest.skip("only with --torture")
+def test_nothing_in_the_tests_makes_it_connect(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
     trace = tmp_path / "trace"
     command = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={CALLS}", "-o", str(trace)]
     command += [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:randomly", "--timeout=600"]

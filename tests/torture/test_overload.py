@@ -53,7 +53,7 @@ class Offer:
 
 def test_logins(tmp_path: Path, pb: SimpleNamespace, size: Size, figure: Figure) -> None:
     """A wrong password is as good an answer as a right one: it takes the same hash."""
-    seconds = size(2, 20)
+    seconds = size(1, 20)
     hashed, refused = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED
     with process.running(tmp_path / "data") as server, grpc.insecure_channel(server.user) as channel:
         call = pb.user_pb2_grpc.UserServiceStub(channel).Login
@@ -107,7 +107,10 @@ def h2load(url: str, options: list[str], *, seconds: float, connections: int, st
     assert " 0 errored, 0 timeout" in done.stdout, done.stdout
 
 
-KINDS = ("redirect", "GetURL", "CreateURL", "CreateURL with QR")
+KINDS = (
+    "redirect",
+    *(pytest.param(kind, marks=pytest.mark.long) for kind in ("GetURL", "CreateURL", "CreateURL with QR")),
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -115,8 +118,6 @@ def test_calls(tmp_path: Path, pb: SimpleNamespace, size: Size, figure: Figure, 
     if shutil.which("h2load") is None:
         pytest.skip("needs h2load")
     seconds = size(1, 10)
-    if seconds < 10 and kind not in ("redirect", "CreateURL with QR"):
-        pytest.skip("the quick form tries two kinds")
     with process.running(tmp_path / "data", LIMITS_MISSES_PER_MINUTE=0) as server:
         code = link(server, pb)
         body = tmp_path / "body"
@@ -142,7 +143,7 @@ def test_calls(tmp_path: Path, pb: SimpleNamespace, size: Size, figure: Figure, 
             return seen[key] / took, seen
 
         streams = 1 if kind == "redirect" else 8
-        first, _ = goodput(16, streams, 0, 2)
+        first, _ = goodput(16, streams, 0, min(2, seconds))
         peak, _ = goodput(16, streams, first * 2, seconds / 2)
         loaded, seen = goodput(64, 1 if kind == "redirect" else 100, TIMES * peak, seconds)
         over = time.monotonic()

@@ -148,17 +148,14 @@ async def url_of(pb: SimpleNamespace, stubs: Any, code: str) -> str:
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("cache", ["usual", "too small for anything"])
+@pytest.mark.parametrize("cache", [pytest.param("usual", marks=pytest.mark.long), "too small for anything"])
 async def test_no_read_is_older_than_an_acknowledged_write(
-    request: pytest.FixtureRequest,
     tmp_path: Path,
     pb: SimpleNamespace,
     size: Callable[[int, int], int],
     figure: Callable[[str, str], None],
     cache: str,
 ) -> None:
-    if cache == "usual" and not request.config.getoption("--torture"):
-        pytest.skip("the quick form is the one whose cache forgets")
     sizes = {} if cache == "usual" else {"CACHE_SIZE_MAX": 1, "CACHE_MISSING_SIZE_MAX": 1}
     cycles = size(8, 5_000)
     world = World(pb, cycles)

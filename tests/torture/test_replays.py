@@ -17,6 +17,8 @@ from tests.e2e import process
 PROMISE = "a call with an idempotency key happens once, also when tried again after kill -9"
 WRITERS = 8
 KEY = "idempotency-key"
+BASE_URL = "https://s.example.com"
+"""Otherwise short URLs name the port that the system picks at each start."""
 
 
 class Callers:
@@ -98,14 +100,14 @@ def test_what_is_tried_again_after_a_kill_has_happened_once(
 ) -> None:
     rounds, data_dir = size(1, 50), tmp_path / "data"
     callers, dice = Callers(pb), random.Random(20_260_801)
-    server = process.start(data_dir)
+    server = process.start(data_dir, REDIRECT_BASE_URL=BASE_URL)
     threads = callers.begin(server)
     for _ in range(rounds):
         callers.wait_for_answers(10)
         time.sleep(dice.random() * 0.3)
         callers.server = None
         server.kill()
-        server = process.start(data_dir)
+        server = process.start(data_dir, REDIRECT_BASE_URL=BASE_URL)
         callers.server = server
     callers.stopping.set()
     for thread in threads:

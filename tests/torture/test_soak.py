@@ -20,7 +20,7 @@ MIB_MORE_MAX_QUICK = 64
 
 
 async def test_ten_minutes(tmp_path: Path, pb: SimpleNamespace, size: Size, figure: Figure) -> None:
-    seconds, warm = size(3, 600), size(1, 60)
+    seconds, warm = size(1, 600), size(1, 60)
     limits = {f"LIMITS_{key}_PER_MINUTE": 0 for key in ("LOGINS", "LOGIN_FAILURES", "ADDRESS_LOGIN_FAILURES", "MISSES")}
     server = await asyncio.to_thread(process.start, tmp_path / "data", **limits)
     pid = server.process.pid
