@@ -16,17 +16,20 @@ from typing import TypeVar
 
 from shortener.analytics import frames
 from shortener.analytics.journal import Journal
-from shortener.analytics.model import START, Click, Position
+from shortener.analytics.model import START, Click, Observation, Position
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
+from shortener.links.model import LinkRef
 from shortener.pace import Paced
 from shortener.priority import step_back
 from shortener.tasks import finish
+from shortener.transport.memo import Memo
 from shortener.tx import Transactions, Tx
 
 _log = logging.getLogger(__name__)
 
 # Decoding this many records takes about a millisecond; then the event loop may have Python's lock.
 _RECORDS_AT_ONCE = 100
+_SEEN_MAX = 2_000
 _BACKOFF_SECONDS_MAX = 2.0
 _ANY_AGENT = "Mozilla/5.0"
 
@@ -86,6 +89,7 @@ class ClickCollector:
         self._tried = asyncio.Event()
         self._stopping = asyncio.Event()
         self._may_log = Paced()
+        self._seen: Memo[bytes, Observation] = Memo(_SEEN_MAX)  # by all but which link and when
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector", initializer=step_back)
 
     def backlog_bytes(self) -> int:
@@ -209,9 +213,14 @@ class ClickCollector:
         return Batch(clicks, piece.position, lost_bytes, lost_records)
 
     def _click(self, payload: bytes) -> Click:
-        seen = frames.decode(payload)
+        link_id, at, rest = frames.which_and_when(payload)
+        seen = self._seen.get(rest)
+        if seen is None:
+            seen = frames.decode(payload)
+            self._seen.put(rest, seen)
         agent = self._parse_agent(seen.user_agent)
-        return Click(seen.ref, seen.at, seen.visitor, seen.country, seen.city, seen.referrer, agent.device, agent.bot)
+        ref = LinkRef(link_id, seen.ref.short_code)
+        return Click(ref, at, seen.visitor, seen.country, seen.city, seen.referrer, agent.device, agent.bot)
 
     def _failed(self, error: Exception) -> None:
         self.stats.failures += 1

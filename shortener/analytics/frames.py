@@ -20,6 +20,7 @@ PAYLOAD_MAX: Final = 1 << 14
 _CRC = struct.Struct("<I")
 _SIZE = struct.Struct("<I")
 _HEAD = struct.Struct("<BqqBHBH")
+_WHICH_AND_WHEN = struct.Struct("<qq")  # behind the version
 _FRAME_HEAD = _CRC.size + _SIZE.size
 _VERSION = 1
 
@@ -61,6 +62,18 @@ def encode(ref: LinkRef, at: int, client: bytes, referrer: bytes, user_agent: st
     agent = user_agent[:USER_AGENT_MAX].encode("utf-8", "replace")
     head = _HEAD.pack(_VERSION, ref.id, at, len(code), len(client), len(referrer), len(agent))
     return b"".join((head, code, client, referrer, agent))
+
+
+def which_and_when(payload: bytes) -> tuple[int, int, bytes]:
+    """Return link id, time, and the payload without them, in which alone clicks of one link and client are equal.
+
+    Raises `Malformed`, though not for all that `decode` does.
+    """
+    try:
+        link_id, at = _WHICH_AND_WHEN.unpack_from(payload, 1)
+    except struct.error as error:
+        raise Malformed(str(error)) from None
+    return link_id, at, payload[:1] + payload[1 + _WHICH_AND_WHEN.size :]
 
 
 def decode(payload: bytes) -> Observation:

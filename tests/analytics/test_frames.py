@@ -97,3 +97,17 @@ def test_a_payload_of_wrong_size_or_version_is_malformed(seen: Observation, data
     for wrong in (whole[:cut], whole + b"x", b"\x02" + whole[1:]):
         with pytest.raises(frames.Malformed):
             frames.decode(wrong)
+
+
+@given(int64, int64, st.binary(max_size=40))
+def test_what_is_left_without_link_and_time_is_equal_for_equal_clicks(link_id: int, at: int, agent: bytes) -> None:
+    def payload(link_id: int, at: int) -> bytes:
+        client = frames.encode_client(b"v" * 16, Place("CH", "Bern"))
+        return frames.encode(LinkRef(link_id, "abc1234"), at, client, b"direct", agent.decode("latin-1"))
+
+    one, other = payload(link_id, at), payload(7, 8)
+    assert frames.which_and_when(one)[:2] == (link_id, at)
+    assert frames.which_and_when(one)[2] == frames.which_and_when(other)[2]
+    assert frames.which_and_when(b"\x02" + one[1:])[2] != frames.which_and_when(one)[2]
+    with pytest.raises(frames.Malformed):
+        frames.which_and_when(one[:16])
