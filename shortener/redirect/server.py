@@ -18,12 +18,12 @@ from shortener.redirect.ports import Clicks, LookUp, Misses, Peek, Resolve, Sett
 from shortener.redirect.settings import RedirectSettings, Traffic
 from shortener.redirect.shared import TOO_MANY, LaneShared
 from shortener.requestlog import OFF, RequestLog
+from shortener.transport.accepting import accept_on
 from shortener.transport.addresses import ClientAddresses
 from shortener.transport.memo import Memo
 from shortener.transport.queued import Queued
 from shortener.transport.refusals import Refusals
 
-BACKLOG = 1024
 SWEEP_SECONDS_MAX = 1.0
 CANCEL_SECONDS = 0.05
 """How long a request may take to end after it was cancelled; aiohttp takes 0 for no limit."""
@@ -70,11 +70,8 @@ class RedirectServer:
 
     async def start(self, host: str, port: int, sock: socket.socket | None = None) -> None:
         """Listen on `host` and `port`, or on a socket that is already bound. Raises `OSError`."""
-        if sock is not None:
-            self._listener = await self._loop.create_server(self._connect, sock=sock, backlog=BACKLOG)
-            self._queued = Queued(sock)
-        else:
-            self._listener = await self._loop.create_server(self._connect, host, port, backlog=BACKLOG)
+        self._listener = await accept_on(self._connect, host, port, sock=sock)
+        self._queued = Queued(sock)
         self._sweep()
 
     def _connect(self) -> Lane:

@@ -14,13 +14,13 @@ from typing import cast
 from aiohttp import http_parser, web
 
 from shortener.ids import NewId
+from shortener.transport.accepting import accept_on
 from shortener.transport.problems import MEDIA_TYPE, from_http_exception, http_problem, internal_response
 from shortener.transport.queued import Queued
 from shortener.transport.refusals import IDLE_SECONDS_MIN, LOOKED_AT, Refusals
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
 _CANCEL_SECONDS = 0.05
 """What aiohttp waits for handlers before it cancels them: `drain` has waited already. It takes 0 for ever."""
 _CLOSE_SECONDS = 1.0
@@ -77,12 +77,8 @@ class HttpServer:
         """
         require_c_parser()
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        if sock is not None:
-            self._listener = await loop.create_server(self._connect, sock=sock, backlog=BACKLOG)
-            self._queued = Queued(sock)
-        else:
-            self._listener = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
+        self._listener = await accept_on(self._connect, host, port, sock=sock)
+        self._queued = Queued(sock)
         self._port = self._listener.sockets[0].getsockname()[1]
 
     @property

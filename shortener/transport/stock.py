@@ -8,8 +8,8 @@ import asyncio
 import socket
 import ssl as tls
 from collections.abc import Sequence
-from typing import Any
 
+from shortener.transport.accepting import accept_on
 from shortener.transport.rpc import Service
 from shortener.transport.settings import RpcSettings
 from shortener.transport.stock_connection import StockProtocol
@@ -33,10 +33,10 @@ class RpcServer:
         self, host: str, port: int, *, ssl: tls.SSLContext | None = None, sock: socket.socket | None = None
     ) -> None:
         """Listen on `host` and `port` (0 = any), or on the bound `sock`. Raises OSError when that is not possible."""
-        where: dict[str, Any] = {"sock": sock} if sock is not None else {"host": host, "port": port}
-        if ssl is not None:
-            where |= {"ssl": ssl, "ssl_handshake_timeout": self._settings.handshake_seconds}
-        self._server = await asyncio.get_running_loop().create_server(self._accept, **where, backlog=1024)
+        handshake_seconds = self._settings.handshake_seconds
+        self._server = await accept_on(
+            self._accept, host, port, sock=sock, ssl=ssl, handshake_seconds=handshake_seconds
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     @property

@@ -12,6 +12,7 @@ from typing import Protocol
 from grpclib.const import Handler
 
 from shortener.pace import Paced
+from shortener.transport.accepting import accept_on
 from shortener.transport.h2.connection import Connection
 from shortener.transport.h2.head import Method
 from shortener.transport.h2.limits import Limits
@@ -73,16 +74,11 @@ class RpcServer:
         self._shared = Shared(loop, self._methods, self._settings, self._limits, Runner(loop))
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
-        handshake = None if ssl is None else self._settings.handshake_seconds
-        if sock is not None:
-            self._listener = await loop.create_server(
-                self._accept, sock=sock, ssl=ssl, ssl_handshake_timeout=handshake, backlog=1024
-            )
-            self._queued = Queued(sock, ssl=ssl)
-        else:
-            self._listener = await loop.create_server(
-                self._accept, host, port, ssl=ssl, ssl_handshake_timeout=handshake, backlog=1024
-            )
+        handshake_seconds = self._settings.handshake_seconds
+        self._listener = await accept_on(
+            self._accept, host, port, sock=sock, ssl=ssl, handshake_seconds=handshake_seconds
+        )
+        self._queued = Queued(sock, ssl=ssl)
         self._sweep()
 
     @property
