@@ -24,6 +24,12 @@ async def finish(work: Coroutine[object, object, T] | asyncio.Task[T]) -> T:
     return task.result()
 
 
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel `task` and return when it has ended, however it did; a caller who is cancelled waits for that too."""
+    task.cancel()
+    await finish(asyncio.wait({task}))
+
+
 async def in_thread(name: str, work: Callable[[], T]) -> T:
     """Run blocking `work` on a thread of its own, which is gone when this returns or raises.
 

@@ -3,11 +3,11 @@
 from grpclib.const import Handler
 from grpclib.server import Stream
 
-from shortener import errors
 from shortener.accounts import wire
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
 from shortener.transport.callers import Caller, trusted
+from shortener.transport.rpc import received
 
 LOGIN = "/user.UserService/Login"
 
@@ -66,9 +66,7 @@ class UserRpc(pb.UserServiceBase):
         return mapping
 
     async def _login_call(self, stream: "Stream[pb.LoginRequest, pb.LoginResponse]") -> None:
-        request = await stream.recv_message()
-        if request is None:
-            raise errors.Invalid("malformed request")
+        request = await received(stream)
         await stream.send_message(await self._login(request, address=self._caller(stream)))
 
     async def _login(self, request: pb.LoginRequest, *, address: str) -> pb.LoginResponse:

@@ -15,7 +15,7 @@ from functools import partial
 from shortener.analytics.ports import ClickRemoval
 from shortener.analytics.stats import DAY, HOUR
 from shortener.clock import Clock
-from shortener.tasks import finish
+from shortener.tasks import cancel
 from shortener.tx import Transactions, Tx, for_a_moment
 
 _log = logging.getLogger(__name__)
@@ -119,5 +119,4 @@ async def open_retention(retention: ClickRetention) -> AsyncIterator[ClickRetent
     try:
         yield retention
     finally:
-        task.cancel()
-        await finish(asyncio.wait({task}))
+        await cancel(task)

@@ -8,6 +8,7 @@ from shortener.gen import url as pb
 from shortener.links import wire
 from shortener.links.service import LinkService
 from shortener.transport.idempotency import keyed
+from shortener.transport.rpc import received
 
 CREATE_URL = "/url.URLService/CreateURL"
 CREATE_CUSTOM_URL = "/url.URLService/CreateCustomURL"
@@ -81,9 +82,7 @@ class UrlRpc(pb.UrlServiceBase):
 
     async def _get_url(self, stream: "Stream[pb.GetUrlRequest, pb.GetUrlResponse]") -> None:
         """Answer one GetURL call. For unknown codes the contract promises both, found=false and NOT_FOUND."""
-        request = await stream.recv_message()
-        if request is None:
-            raise errors.Invalid("malformed request")
+        request = await received(stream)
         try:
             response = await self.get_url(request)
         except errors.NotFound:

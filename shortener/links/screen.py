@@ -13,7 +13,7 @@ from shortener.links.destination import host_of
 from shortener.links.fingerprints import Fingerprints
 from shortener.links.listfile import ListFile
 from shortener.links.model import Link
-from shortener.tasks import finish, in_thread
+from shortener.tasks import cancel, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +82,7 @@ async def followed(screen: Screen, *, every_seconds: float) -> AsyncIterator[Non
     finally:
         for each in _files(screen):
             each.stop()
-        task.cancel()
-        await finish(_ended(task))
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    await asyncio.wait({task})
+        await cancel(task)
 
 
 async def _follow(screen: Screen, every_seconds: float) -> None:

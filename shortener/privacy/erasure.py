@@ -17,7 +17,7 @@ from functools import partial
 from shortener.accounts import AccountService
 from shortener.analytics.ports import ClickRemoval
 from shortener.links import LinkService
-from shortener.tasks import finish
+from shortener.tasks import cancel
 from shortener.tx import Transactions, Tx, for_a_moment
 
 _log = logging.getLogger(__name__)
@@ -140,5 +140,4 @@ async def open_erasure(erasure: Erasure) -> AsyncIterator[Erasure]:
     try:
         yield erasure
     finally:
-        task.cancel()
-        await finish(asyncio.wait({task}))
+        await cancel(task)

@@ -14,7 +14,7 @@ from shortener.replays.service import Replays
 from shortener.replays.store import SqliteReplayStore
 from shortener.storage.database import Database
 from shortener.storage.faults import StorageError, reason
-from shortener.tasks import finish, in_thread
+from shortener.tasks import cancel, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,7 @@ async def swept(replays: Replays, *, every_seconds: float) -> AsyncIterator[Repl
     try:
         yield replays
     finally:
-        task.cancel()
-        await finish(_ended(task))
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait({task})
+        await cancel(task)
 
 
 async def _sweep(replays: Replays, every_seconds: float) -> None:

@@ -4,12 +4,10 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from grpclib.const import Handler
-
 from shortener import errors
 from shortener.limits import Kind
 from shortener.transport.addresses import ClientAddresses
-from shortener.transport.rpc import Service
+from shortener.transport.rpc import Service, Wrapped
 
 KINDS: dict[str, Kind | None] = {
     "/url.URLService/CreateURL": "creates",
@@ -69,16 +67,6 @@ class Limits(Protocol):
         """Count one request for what does not exist."""
 
 
-class _Limited:
-    """Handlers by path, wrapped."""
-
-    def __init__(self, mapping: dict[str, Handler]) -> None:
-        self._mapping = mapping
-
-    def __mapping__(self) -> dict[str, Handler]:
-        return dict(self._mapping)
-
-
 Func = Callable[[Any], Any]  # the stream's type is the server's own
 
 
@@ -98,7 +86,7 @@ def limited(services: Sequence[Service], *, caller: Caller, limits: Limits) -> l
                 mapping[path] = handler
             else:
                 mapping[path] = handler._replace(func=_counting_misses(handler.func, caller, limits))
-        wrapped.append(_Limited(mapping))
+        wrapped.append(Wrapped(mapping))
     return wrapped
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from shortener import errors
+from shortener.transport.rpc import received
 
 METADATA = "idempotency-key"
 HEADER = "Idempotency-Key"
@@ -25,9 +26,7 @@ def keyed(method: Keyed) -> Callable[[Any], Awaitable[None]]:
     """Return `method` as the handler of a unary call, with the key out of the call's metadata."""
 
     async def call(stream: Any) -> None:  # the stream's type is the server's own
-        request = await stream.recv_message()
-        if request is None:
-            raise errors.Invalid("malformed request")
+        request = await received(stream)
         metadata = stream.metadata
         key = one_key(metadata.getall(METADATA)) if metadata and METADATA in metadata else None
         await stream.send_message(await method(request, idempotency_key=key))

@@ -37,14 +37,23 @@ class Service(Protocol):
         """Return the handlers by path, such as "/url.URLService/GetURL"."""
 
 
-class _Guarded:
-    """Handlers by path, wrapped."""
+class Wrapped:
+    """A service of wrapped handlers, by path."""
 
     def __init__(self, mapping: Mapping[str, Handler]) -> None:
         self._mapping = dict(mapping)
 
     def __mapping__(self) -> dict[str, Handler]:
+        """Return them, as a generated service does."""
         return dict(self._mapping)
+
+
+async def received(stream: Any) -> Any:
+    """Return the request of a unary call. Raises `errors.Invalid` when there is none."""
+    request = await stream.recv_message()
+    if request is None:
+        raise errors.Invalid("malformed request")
+    return request
 
 
 def guarded(
@@ -75,7 +84,7 @@ def guarded(
                 lasting = handler.cardinality.server_streaming
                 func = _observed(func, path, observe, requests, may_be_slow=not lasting)
             mapping[path] = handler._replace(func=func)
-        guards.append(_Guarded(mapping))
+        guards.append(Wrapped(mapping))
     return guards
 
 
