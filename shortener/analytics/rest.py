@@ -12,8 +12,8 @@ END = Query("end_time", int, "Unix seconds of the first moment not counted; 0 or
 GRANULARITY = Query(
     "granularity",
     str,
-    f"Length of the periods, in UTC; weeks start on Monday; absent: day. At most {POINTS_MAX:,} points.",
-    choices=tuple(step.value for step in Granularity),
+    f"Length of the periods, in UTC; weeks start on Monday; absent or empty: day. At most {POINTS_MAX:,} points.",
+    choices=(*(step.value for step in Granularity), ""),
 )
 LIMIT = Query(
     "limit",

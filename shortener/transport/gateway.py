@@ -140,12 +140,16 @@ def _query_value(request: web.Request, query: Query) -> str | int:
     texts = request.query.getall(query.name, [])
     if len(texts) > 1:
         raise errors.Invalid(f"{query.name} is given more than once", field=query.name)
-    text = texts[0] if texts else ""
+    if not texts:
+        return query.kind()
+    [text] = texts
+    if not text and "" not in query.choices:
+        raise errors.Invalid(f"{query.name} is given without a value", field=query.name)
     if query.kind is str:
         return text
-    if text and not _is_integer(text):
+    if not _is_integer(text):
         raise errors.Invalid(f"{query.name} must be an integer", field=query.name)
-    number = int(text or "0")
+    number = int(text)
     if abs(number) > _INT64_MAX:
         raise errors.Invalid(f"{query.name} is out of range", field=query.name)
     return number

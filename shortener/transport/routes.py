@@ -19,7 +19,8 @@ from shortener.transport.auth import Principal
 class Query:
     """One parameter of the query string; always optional. Absent is 0 or the empty string.
 
-    `kind` is `int` or `str`; `choices` lists the allowed texts in the documentation (the handler enforces them).
+    `kind` is `int` or `str`; `choices` lists the allowed texts in the documentation (the handler enforces them). A
+    parameter that is there but empty is refused, unless the empty text is one of its choices.
     """
 
     name: str

@@ -135,12 +135,15 @@ def test_parameters_of_the_wrong_type_are_named(server: Running, token: str, ope
     tried = 0
     for method, path, operation in operations:
         for parameter in operation.get("parameters", []):
-            if parameter["in"] == "query" and parameter["schema"]["type"] == "integer":
-                for wrong in ("x", "1.5", "9" * 30, "%00"):
-                    answer = ask(server.gateway, method, f"{at(path)}?{parameter['name']}={wrong}", token=token)
-                    check(answer, 400, field=parameter["name"], operation=operation)
-                    tried += 1
-    assert tried >= 5
+            if parameter["in"] != "query":
+                continue
+            for wrong in ("", "x", "1.5", "9" * 30, "%00"):
+                if not wrong and wrong in parameter["schema"].get("enum", []):
+                    continue
+                answer = ask(server.gateway, method, f"{at(path)}?{parameter['name']}={wrong}", token=token)
+                check(answer, 400, field=parameter["name"], operation=operation)
+                tried += 1
+    assert tried >= 40
 
 
 def test_links_that_are_not_there(server: Running, token: str, operations: list[Operation]) -> None:
