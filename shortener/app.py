@@ -174,7 +174,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         links=links,
         clicks=SqliteClickRemoval(database),
         transactions=database.transaction,
-        empty_log=database.empty_log,
+        scrub=database.scrub,
     )
     await stack.enter_async_context(open_erasure(erasure))
     return App(

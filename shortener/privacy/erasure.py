@@ -3,7 +3,7 @@
 The account goes first, in one transaction that leaves its id behind as pending. From then on its tokens are refused and
 no link can be made for it. The rest is found by what is left: links that still name the owner, and links whose clicks
 are noted to be removed. So a process that is killed anywhere goes on at its next start, and doing a part twice does no
-harm. An erasure ends when the write-ahead log, which may hold older pages, has been emptied too.
+harm. An erasure ends when no byte of it is left in the unused parts of the database's files either.
 """
 
 import asyncio
@@ -51,14 +51,14 @@ class Erasure:
         links: LinkService,
         clicks: ClickRemoval,
         transactions: Transactions,
-        empty_log: Callable[[], Awaitable[bool]],
+        scrub: Callable[[], Awaitable[None]],
     ) -> None:
         self.stats = ErasureStats()
         self._accounts = accounts
         self._links = links
         self._clicks = clicks
         self._transactions = transactions
-        self._empty_log = empty_log
+        self._scrub = scrub
         self._wanted = asyncio.Event()
         self._done = asyncio.Event()
 
@@ -103,7 +103,7 @@ class Erasure:
                 await self._to_the_end(self._clicks.purge)
             if not pending:
                 return
-            await self._clear_log()
+            await self._scrub()
             for account_id in pending:
                 await self._accounts.finish_erasure(account_id)
                 self.stats.accounts += 1
@@ -125,12 +125,6 @@ class Erasure:
 
     def _count(self, links: int) -> None:
         self.stats.links += links
-
-    async def _clear_log(self) -> None:
-        pause = 0.01
-        while not await self._empty_log():  # A read may still need it.
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
 
 
 @contextlib.asynccontextmanager

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from shortener.storage.connection import SqliteThread, open_thread, reader_pragm
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.database import Sql
 from shortener.storage.readers import Readers, ReaderStats
+from shortener.storage.scrub import Scrubber
 from shortener.storage.writer import Writer, WriterStats
 from shortener.tasks import finish
 from shortener.tx import Tx
@@ -25,10 +27,10 @@ _log = logging.getLogger(__name__)
 class SqliteDatabase:
     """`Database` on one SQLite file. Bound to the event loop it was opened in; made by `open_database`."""
 
-    def __init__(self, writer: Writer, readers: Readers, thread: SqliteThread) -> None:
-        self._thread = thread
+    def __init__(self, writer: Writer, readers: Readers, scrubber: Scrubber) -> None:
         self._writer = writer
         self._readers = readers
+        self._scrubber = scrubber
         self._closing: asyncio.Task[None] | None = None
 
     async def transaction(self, work: Callable[[Tx], T]) -> T:
@@ -59,14 +61,9 @@ class SqliteDatabase:
         """How many reads wait for a reader."""
         return self._readers.depth
 
-    async def empty_log(self) -> bool:
-        """Move all of the write-ahead log into the database file and leave nothing in it.
-
-        False when that is not possible now, because a read still needs it, say. Waits for nobody.
-        """
-        emptied: list[bool] = []
-        await self._thread.run(lambda: emptied.append(_empty_log(self._thread.raw)))
-        return emptied == [True]
+    async def scrub(self) -> None:
+        """See `Scrubber.run`."""
+        await self._scrubber.run()
 
     async def close(self) -> None:
         """Refuse new work with `errors.Unavailable`, commit what waits, interrupt reads. May be called more than once.
@@ -105,18 +102,22 @@ async def open_database(
     """
     make_private_file(path)
     threads: list[SqliteThread] = []
-    try:
-        # Opening goes on to its end when cancelled, so that the list holds all there is to close.
-        await finish(_open_threads(threads, path, readers, busy_timeout_seconds, cache_bytes))
-        writer = Writer(threads[0], batch_max=batch_max, queue_max=queue_max, gather_seconds=gather_seconds)
-        writer.start()
-        database = SqliteDatabase(writer, Readers(threads[1:], queue_max=queue_max), threads[0])
+    with ExitStack() as behind_all_connections:
         try:
-            yield database
+            # Opening goes on to its end when cancelled, so that the list holds all there is to close.
+            await finish(_open_threads(threads, path, readers, busy_timeout_seconds, cache_bytes))
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            behind_all_connections.callback(os.close, file)
+            writer = Writer(threads[0], batch_max=batch_max, queue_max=queue_max, gather_seconds=gather_seconds)
+            writer.start()
+            pool = Readers(threads[1:], queue_max=queue_max)
+            database = SqliteDatabase(writer, pool, Scrubber(threads[0], path, file))
+            try:
+                yield database
+            finally:
+                await database.close()
         finally:
-            await database.close()
-    finally:
-        await finish(_close_threads(threads))
+            await finish(_close_threads(threads))
 
 
 async def _open_threads(
@@ -137,19 +138,6 @@ async def _close_threads(threads: list[SqliteThread]) -> None:
     if threads:
         await threads[0].run(partial(_checkpoint, threads[0].raw))
         await threads.pop().close()
-
-
-def _empty_log(raw: sqlite3.Connection) -> bool:
-    (timeout,) = raw.execute("PRAGMA busy_timeout").fetchone()
-    try:
-        raw.execute("PRAGMA busy_timeout = 0").fetchall()
-        (is_busy, _, _) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except sqlite3.Error as error:
-        _log.warning("the write-ahead log cannot be emptied now: %s", error)
-        return False
-    finally:
-        raw.execute(f"PRAGMA busy_timeout = {int(timeout)}").fetchall()
-    return not is_busy
 
 
 def _checkpoint(raw: sqlite3.Connection) -> None:

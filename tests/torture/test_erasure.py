@@ -23,10 +23,14 @@ from tests.torture.agreement import assert_all_agrees, copied
 PROMISE = "an erased account is gone, also when killed meanwhile"
 LINKS = 400
 CLICKS = 40
-CANARY = b"canary-of-the-erased"
 FILL = """
 WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count})
 INSERT INTO {table} SELECT {columns} FROM n"""
+
+
+def canary(user_id: int) -> bytes:
+    """How the destinations of an account begin."""
+    return f"https://canary-of-{user_id}.example/".encode()
 
 
 def fill(data_dir: Path, user_id: int) -> None:
@@ -41,8 +45,8 @@ def fill(data_dir: Path, user_id: int) -> None:
             FILL.format(
                 count=LINKS,
                 table="links",
-                columns=f"{first} + i, 'c{user_id}-' || i, '{CANARY.decode()}' || hex(zeroblob(i * 10)), '{user_id}', "
-                f"1, 1, 0, i % 3 = 0, 1, {CLICKS}, 0",
+                columns=f"{first} + i, 'c{user_id}-' || i, '{canary(user_id).decode()}' || hex(zeroblob(i * 10)), "
+                f"'{user_id}', 1, 1, 0, i % 3 = 0, 1, {CLICKS}, 0",
             )
         )
         raw.execute(
@@ -95,13 +99,19 @@ def status(url: str, method: str = "GET", body: bytes | None = None, token: str 
 
 
 def register(server: process.Running, number: int) -> tuple[int, str]:
-    body = json.dumps({"email": f"erased{number}@example.com", "password": "good-password", "name": "Erased"}).encode()
+    email, name = f"erased{number}@example.com", f"Person {number} Erased"
+    body = json.dumps({"email": email, "password": "good-password", "name": name}).encode()
     request = urllib.request.Request(
         f"http://{server.gateway}/api/auth/register", body, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         made = json.loads(answer.read())
     return int(made["user_id"]), str(made["token"])
+
+
+def content(data_dir: Path) -> bytes:
+    """All that is in any file there."""
+    return b"".join(path.read_bytes() for path in data_dir.rglob("*") if path.is_file())
 
 
 def one(data_dir: Path, statement: str) -> int:
@@ -151,8 +161,10 @@ def test_erasures_under_kill_9(
         assert one(data_dir, f"SELECT count(*) FROM links WHERE owner_id = '{stays}'") == LINKS
         assert one(data_dir, "SELECT count(*) FROM clicks") == LINKS * CLICKS
         assert one(data_dir, "SELECT count(*) FROM links WHERE owner_id = '' AND destination <> ''") == 0
-        content = b"".join(path.read_bytes() for path in data_dir.rglob("*") if path.is_file())
-        assert f"erased{number}@example.com".encode() not in content
+        left = content(data_dir)
+        for trace in (canary(goes), f"erased{number}@example.com".encode(), f"Person {number} Erased".encode()):
+            assert trace not in left
+        assert left.count(canary(stays)) >= LINKS
     assert erase(server.url, stays) is not None
     deadline = time.monotonic() + 60
     while not erase(server.url, stays):
@@ -163,7 +175,8 @@ def test_erasures_under_kill_9(
     figure(
         PROMISE,
         f"{rounds} accounts of {LINKS} links and {LINKS * CLICKS:,} clicks, {interrupted} killed half-way: "
-        "all gone after the next start, none of the others' rows, no byte of their emails in any file",
+        "all gone after the next start, none of the others' rows; no byte of their emails, names and destinations is "
+        "left in any file",
     )
 
 

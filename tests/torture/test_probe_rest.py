@@ -1,5 +1,6 @@
 """schemathesis on the live server's own OpenAPI document: every check it has, with a token."""
 
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_no_request_breaks_a_route(
     done = subprocess.run(
         [*program, f"http://{server.gateway}/openapi.json", *arguments],
         cwd=tmp_path,
+        env={**os.environ, "PROBE_HOOKS": str(CONFIGURATION.with_name("probe_hooks.py"))},
         capture_output=True,
         text=True,
         timeout=SECONDS_MAX,
