@@ -122,14 +122,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         "keys", lambda: load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
     )
     database = await stack.enter_async_context(_database(config))
-    cache = CachedLinkStore(
-        SqliteLinkStore(database),
-        size_max=config.cache.size_max,
-        ttl_seconds=config.cache.ttl_seconds,
-        unknown_size_max=config.cache.missing_size_max,
-        unknown_ttl_seconds=config.cache.missing_ttl_seconds,
-    )
-    stack.push_async_callback(cache.close)
+    cache = _link_cache(stack, config, database)
     qr_codes = QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max)
     screen = await in_thread("lists", lambda: screen_of(config))
     if screen is not None:
@@ -138,13 +131,8 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     replays = await stack.enter_async_context(
         open_replays(database, data_dir, clock=clock, ttl_seconds=kept.ttl_seconds, keys_max=kept.keys_max)
     )
-    passwords = Argon2idPasswords(
-        threads=config.auth.hash_threads,
-        queue_max=config.auth.hash_queue_max,
-        wait_seconds_max=config.auth.hash_wait_seconds,
-    )
-    stack.push_async_callback(passwords.close)
     throttle = rates.login_throttle(config)
+    passwords = _passwords(stack, config)
     accounts = AccountService(
         SqliteAccountStore(database),
         database.transaction,
@@ -211,6 +199,28 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         retention=statistics.retention,
         erasure=erasure,
     )
+
+
+def _link_cache(stack: AsyncExitStack, config: Config, database: SqliteDatabase) -> CachedLinkStore:
+    cache = CachedLinkStore(
+        SqliteLinkStore(database),
+        size_max=config.cache.size_max,
+        ttl_seconds=config.cache.ttl_seconds,
+        unknown_size_max=config.cache.missing_size_max,
+        unknown_ttl_seconds=config.cache.missing_ttl_seconds,
+    )
+    stack.push_async_callback(cache.close)
+    return cache
+
+
+def _passwords(stack: AsyncExitStack, config: Config) -> Argon2idPasswords:
+    passwords = Argon2idPasswords(
+        threads=config.auth.hash_threads,
+        queue_max=config.auth.hash_queue_max,
+        wait_seconds_max=config.auth.hash_wait_seconds,
+    )
+    stack.push_async_callback(passwords.close)
+    return passwords
 
 
 def pending_migrations(config: Config) -> list[str]:

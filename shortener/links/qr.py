@@ -3,7 +3,9 @@
 import asyncio
 import struct
 import zlib
+from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 
 import segno
 from cachetools import LRUCache
@@ -20,22 +22,26 @@ QUIET_ZONE = 4
 MODULE_PIXELS = 8
 """Pixels of a module in PNG: one byte of a 1-bit image, which makes drawing a table look-up."""
 
+SLICE_SECONDS = 0.005
+"""For drawing at one turn of the event loop. One image a turn would leave hardly any when most calls are refused."""
+
+_Key = tuple[QrFormat, str]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TO_PIXELS = bytes([0xFF, 0x00]) + bytes(254)  # module 0 is eight white pixels, 1 is eight black ones
 _FILTER_NONE, _FILTER_UP = b"\x00", b"\x02"
 
 
 class QrCodes:
-    """`RenderQr` on the event loop, one image at a turn of the loop so that nobody else waits for long.
+    """`RenderQr` on the event loop, for `SLICE_SECONDS` at a turn of the loop so that nobody else waits for long.
 
     Keeps the last `size_max` images. At most `waiting_max` callers wait; more raise `errors.Exhausted`.
     """
 
     def __init__(self, *, size_max: int, waiting_max: int) -> None:
-        self._images: LRUCache[tuple[QrFormat, str], bytes] = LRUCache(size_max)
+        self._images: LRUCache[_Key, bytes] = LRUCache(size_max)
         self._waiting_max = waiting_max
         self._waiting = 0
-        self._turn = asyncio.Lock()
+        self._line: deque[tuple[_Key, asyncio.Future[bytes]]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -51,13 +57,37 @@ class QrCodes:
             pass
         if self._waiting >= self._waiting_max:
             raise errors.Exhausted("too many QR codes are being drawn", overload=True)
+        loop = asyncio.get_running_loop()
+        drawn: asyncio.Future[bytes] = loop.create_future()
+        if not self._line:
+            loop.call_soon(self._draw, loop)
+        self._line.append((key, drawn))
         self._waiting += 1
         try:
-            async with self._turn:
-                drawn = self._images[key] = draw_png(short_url) if image == "png" else draw_svg(short_url)
-                await asyncio.sleep(0)  # everyone else gets a turn before the next image
+            return await drawn
         finally:
             self._waiting -= 1
+
+    def _draw(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve who waits, in order, until the slice is over. Whoever is first in line has a call of this due."""
+        end = monotonic() + SLICE_SECONDS
+        while self._line:
+            key, drawn = self._line[0]
+            if not drawn.done():  # the caller is still there
+                try:
+                    drawn.set_result(self._image(key))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is this caller's; others still wait
+                    drawn.set_exception(error)
+            self._line.popleft()
+            if self._line and monotonic() > end:
+                loop.call_soon(self._draw, loop)
+                return
+
+    def _image(self, key: _Key) -> bytes:
+        image, short_url = key
+        drawn = self._images.get(key, b"")
+        if not drawn:
+            drawn = self._images[key] = draw_png(short_url) if image == "png" else draw_svg(short_url)
         return drawn
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import time
 import xml.etree.ElementTree as ET
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from shortener import errors
 from shortener.links.codes import random_code
-from shortener.links.qr import MODULE_PIXELS, QUIET_ZONE, QrCodes, draw_png, draw_svg
+from shortener.links.qr import MODULE_PIXELS, QUIET_ZONE, SLICE_SECONDS, QrCodes, draw_png, draw_svg
 
 BASES = ["http://localhost:8081", "https://sho.rt", "https://" + "x" * 184 + ".example", "HTTP://LOCALHOST:8081"]
 CODES = ["a1b2", "abc1234", "My-link_2", "7" * 32, "z" * 50, "-_-", "0000000"]
@@ -98,7 +99,9 @@ async def test_too_many_at_once_are_refused() -> None:
     assert await render("http://a/9", "png") == draw_png("http://a/9")
 
 
-async def test_others_get_their_turn_between_images() -> None:
+async def test_others_get_their_turn_between_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr("shortener.links.qr.monotonic", lambda: next(ticks) * SLICE_SECONDS / 2)  # two images a slice
     render = QrCodes(size_max=100, waiting_max=100)
     turns = 0
     done = False
@@ -111,9 +114,24 @@ async def test_others_get_their_turn_between_images() -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(other())
-        await asyncio.gather(*[render(f"http://a/{number}", "png") for number in range(20)])
+        urls = [f"http://a/{number}" for number in range(21)]
+        assert await asyncio.gather(*[render(url, "png") for url in urls]) == [draw_png(url) for url in urls]
         done = True
-    assert turns >= 20
+    assert 7 <= turns <= 14
+
+
+async def test_a_failing_image_fails_its_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(short_url: str) -> bytes:
+        if short_url == "http://a/1":
+            raise ValueError("no such image")
+        return draw_png(short_url)
+
+    monkeypatch.setattr("shortener.links.qr.draw_png", draw)
+    render = QrCodes(size_max=10, waiting_max=10)
+    results = await asyncio.gather(*[render(f"http://a/{n}", "png") for n in range(3)], return_exceptions=True)
+    assert [results[0], results[2]] == [draw_png("http://a/0"), draw_png("http://a/2")]
+    assert isinstance(results[1], ValueError)
+    assert render.waiting == 0
 
 
 async def test_a_cancelled_caller_frees_its_place() -> None:
