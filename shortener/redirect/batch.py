@@ -23,7 +23,7 @@ class AnswerBatch:
 
     All connections that became readable in one turn of the loop are served before `flush` runs, at the start of the
     next turn; so the clicks of a turn share one system call, and no answer waits for anything else. Time is taken
-    once a batch, from its first request to its last answer, and holds for each.
+    once a batch, from its first request to its last answer, and holds for each that has not waited for its link.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class AnswerBatch:
         self._status = str(answer.status)
         self._since = 0.0
         self._pending: list[tuple[asyncio.Transport, str]] = []
+        self._waited: list[float] = []  # when each of those came that have waited
 
     def add(self, transport: asyncio.Transport, destination: str) -> None:
         """Answer with a redirect to `destination`, soon. Answers of one connection keep their order."""
@@ -55,12 +56,17 @@ class AnswerBatch:
             self._loop.call_soon(self.flush)
         self._pending.append((transport, destination))
 
+    def waited_since(self, came: float) -> None:
+        """Learn that the answer added last is to a request that came at `came`, by `perf_counter`."""
+        self._waited.append(came)
+
     def flush(self) -> None:
         """Record the clicks and send the answers now."""
         pending = self._pending
         if not pending:
             return
         self._pending = []
+        waited, self._waited = self._waited, []
         self._counting.flush()
         now = self._clock()
         closing = self._traffic.draining
@@ -72,8 +78,15 @@ class AnswerBatch:
             transport.write(encode(destination, now, closing=closing))
             if closing:
                 transport.close()
-        seconds = perf_counter() - self._since
-        self._observe("fast", self._status, seconds, len(pending))
+        ended = perf_counter()
+        self._tell(ended - self._since, len(pending) - len(waited))
+        for came in waited:
+            self._tell(ended - came, 1)
+
+    def _tell(self, seconds: float, times: int) -> None:
+        if not times:
+            return
+        self._observe("fast", self._status, seconds, times)
         if seconds >= self._requests.least_seconds:
-            for _ in pending:
+            for _ in range(times):
                 self._requests.add("redirect", ROUTE, self._answer.status, seconds, size=0)

@@ -6,6 +6,7 @@ is known where the next request begins.
 """
 
 import asyncio
+from time import perf_counter
 from typing import cast
 
 from shortener.links.model import Link
@@ -139,7 +140,7 @@ class Lane(asyncio.Protocol):
         self._away = True
         self._waiting_for_head = False
         self._since = shared.tick
-        self._parked = Parked(found, data, short_code, fields)
+        self._parked = Parked(found, perf_counter(), data, short_code, fields)
         found.add_done_callback(self._looked_up)
         return True
 
@@ -150,7 +151,9 @@ class Lane(asyncio.Protocol):
         self._parked = None
         self._away = False
         link = None if found.cancelled() or found.exception() else found.result()
-        if not self._redirect(link, parked.short_code, parked.fields):
+        if self._redirect(link, parked.short_code, parked.fields):
+            self._shared.batch.waited_since(parked.came)
+        else:
             self._hand_over(parked.data, sticky=False)
 
     def _unpark(self, more: bytes = b"") -> None:

@@ -30,9 +30,10 @@ TOO_MANY = (
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A request whose link is being read: its bytes, and what they mean."""
+    """A request whose link is being read: its bytes, what they mean, and when they came, by `perf_counter`."""
 
     found: "asyncio.Future[Link | None]"
+    came: float
     data: bytes
     short_code: str
     fields: Fields

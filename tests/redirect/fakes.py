@@ -121,6 +121,7 @@ class World:
         self.clock = FakeClock(NOW)
         self.links = MemoryLinks(self.clock)
         self.clicks = MemoryClicks()
+        self.observed: list[tuple[str, str, float, int]] = []
         self.server: RedirectServer
 
     @asynccontextmanager
@@ -147,6 +148,7 @@ class World:
             misses=misses,
             settled=settled,
             withheld=withheld,
+            observe=lambda *facts: self.observed.append(facts),
         ) as self.server:
             yield self
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from time import perf_counter
 
 import pytest
 
@@ -75,6 +76,24 @@ async def test_what_is_no_live_link_is_left_to_aiohttp(
         is_fast = status == 302 and outcome == "found"
         assert traffic(world) == (2, 0, 0) if is_fast else (1, int(status == 302), 1)
     assert world.clicks.recorded.count(CLICK) == (1 if status == 302 else 0)
+
+
+async def test_the_time_of_waiting_is_measured_for_each_request() -> None:
+    world = World()
+    world.links.keep(a_link("hot1234"), cached=True)
+    async with world.open(look_up=world.links.look_up):
+        sent_at = perf_counter()
+        client = await waiting(world)
+        waits_at = perf_counter()
+        await world.ask(get("/hot1234"))
+        done_at = perf_counter()
+        world.links.looked_up[0][1].set_result(a_link("cold123"))
+        await client.answer()
+        answered_at = perf_counter()
+        await client.close()
+    (hot_lane, hot_status, hot_seconds, _), (lane, status, seconds, times) = world.observed
+    assert [(hot_lane, hot_status), (lane, status, times)] == [("fast", "302"), ("fast", "302", 1)]
+    assert hot_seconds <= done_at - waits_at <= seconds <= answered_at - sent_at
 
 
 @pytest.mark.parametrize("path", ["/", "/ab", "/" + "a" * 51, "/a.b.c", "/favicon.ico"])
