@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from shortener import errors, rates
+from shortener import datafiles, errors, rates
 from shortener.accounts import AccountService
 from shortener.accounts import rest as accounts_rest
 from shortener.accounts.keys import load_keys
@@ -54,7 +54,6 @@ from shortener.transport.auth import Authenticate
 from shortener.transport.callers import Caller
 from shortener.transport.routes import Route
 
-DATABASE_FILE = "shortener.db"
 QR_IMAGES_MAX = 1000
 
 
@@ -246,7 +245,7 @@ def migrate_database(config: Config, clock: Clock, on_applied: Callable[[], None
 
 
 def _path(config: Config) -> Path:
-    return Path(config.storage.data_dir) / DATABASE_FILE
+    return Path(config.storage.data_dir) / datafiles.DATABASE
 
 
 def addresses_of(config: Config, redirect_port: int | None) -> OwnAddresses:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from shortener import datafiles
 from shortener.analytics.collector import ClickCollector, open_collector
 from shortener.analytics.countries import country_name
 from shortener.analytics.describe import ClickDescriber, ClickRecorder
@@ -44,14 +45,14 @@ async def open_analytics(
     """Open the journal and everything over it; `stack` closes it in reverse. Raises `DataFileError`."""
     data_dir = Path(config.storage.data_dir)
     rotation = cast("Rotation", config.analytics.visitor_key_rotation)
-    visitors = open_visitors(data_dir / "visitor.key", rotation=rotation, clock=clock)
+    visitors = open_visitors(data_dir / datafiles.VISITOR_KEY, rotation=rotation, clock=clock)
     cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
     geo = await stack.enter_async_context(open_geo(data_dir, cities))
     agents = UserAgents(size_max=config.analytics.clients_max)
     store = SqliteClickStore(database, count_bots=config.analytics.count_bots)
     journal = await stack.enter_async_context(
         open_journal(
-            data_dir / "journal",
+            data_dir / datafiles.JOURNAL,
             after=await store.position(),
             segment_size_max=config.clicks.segment_size_max,
             durability=cast("Durability", config.clicks.durability),

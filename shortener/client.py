@@ -11,7 +11,7 @@ from typing import TypeVar
 import grpclib
 from grpclib.client import Channel
 
-from shortener import storage
+from shortener import datafiles, storage
 from shortener.config import service_token
 from shortener.gen.analytics import AnalyticsServiceBase, AnalyticsServiceStub
 from shortener.gen.url import UrlServiceBase, UrlServiceStub
@@ -50,10 +50,10 @@ async def call(config: Config, server: str | None, talk: Callable[[Api], Awaitab
         return await _call_server(config, host, port, talk, own=not server)
     if server:
         raise Refused(f"no server listens on {server}")
-    from shortener.app import DATABASE_FILE, open_app  # noqa: PLC0415 - half a second that a client need not wait
+    from shortener.app import open_app  # noqa: PLC0415 - half a second that a client need not wait
 
     data_dir = Path(config.storage.data_dir)
-    if not creates and not (data_dir / DATABASE_FILE).exists():
+    if not creates and not (data_dir / datafiles.DATABASE).exists():
         raise Refused(f"no server listens on {join(host, port)}, and {data_dir} holds no database")
     try:
         async with open_app(config) as app:

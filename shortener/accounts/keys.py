@@ -10,6 +10,8 @@ from pathlib import Path
 
 from joserfc.jwk import OctKey
 
+from shortener import datafiles, privatefile
+
 _log = logging.getLogger(__name__)
 
 KEY_LENGTH_MIN = 32
@@ -17,7 +19,6 @@ KEY_LENGTH_MIN = 32
 KEYS_MAX = 100
 SECRET_SIZE_MAX = 65_536
 
-_FILE_NAME = "secret"
 _PRIVATE = 0o600
 
 
@@ -36,11 +37,11 @@ def load_keys(*, secret: str, secret_file: str, data_dir: Path) -> tuple[bytes, 
     if secret_file:
         origin = f"[auth] secret_file {secret_file}"
         return parse_keys(_read(Path(secret_file), origin), origin)
-    path = data_dir / _FILE_NAME
+    path = data_dir / datafiles.SECRET
     origin = f"[auth] secret_file is empty, and {path}"
     with _told(origin):
         if not path.exists():
-            _create(path)
+            privatefile.create(path, f"{secrets.token_hex(KEY_LENGTH_MIN)}\n".encode())
     _make_private(path, origin)
     return parse_keys(_read(path, origin), origin)
 
@@ -81,36 +82,9 @@ def _read(path: Path, origin: str) -> bytes:
     return text
 
 
-def _create(path: Path) -> None:
-    """Write a new key beside `path` and put it there whole, or not at all; a file that came first stays."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(draft, "xb", opener=_open_private) as file:
-            file.write(secrets.token_hex(KEY_LENGTH_MIN).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            return
-        except OSError:  # a file system without hard links
-            draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a FIFO that nobody writes to as well, so that it can be refused."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, _PRIVATE)
 
 
 def _make_private(path: Path, origin: str) -> None:

@@ -11,14 +11,13 @@ restart in mid-day keeps counting right because the day's key is on disk until t
 
 import hmac
 import logging
-import os
 import secrets
 from contextlib import suppress
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from shortener import errors
+from shortener import errors, privatefile
 from shortener.analytics.faults import DataFileError
 from shortener.analytics.model import VISITOR_SIZE, Address
 from shortener.clock import Clock
@@ -91,7 +90,7 @@ class Visitors:
         self._key = secrets.token_bytes(_KEY_SIZE)
         self.key_until = _until(self._rotation, day)
         try:
-            _write(self._path, self._rotation, self._key, day)
+            privatefile.replace(self._path, _text(self._rotation, self._key, day))
         except OSError as error:
             # Counting goes on; only a restart before the day ends would begin with yet another key.
             _log.warning("the visitor key of the day cannot be kept: %s", error.strerror)
@@ -110,7 +109,8 @@ def open_visitors(path: Path, *, rotation: Rotation, clock: Clock) -> Visitors:
         kept = _read(path)
         if kept is None or kept[0] != rotation or (rotation == "daily" and kept[2] != day):
             kept = (rotation, secrets.token_bytes(_KEY_SIZE), day)
-            _write(path, *kept)
+            privatefile.replace(path, _text(*kept))
+            privatefile.sync_directory(path.parent)
     except OSError as error:
         raise DataFileError(f"cannot use visitor key {path}: {error.strerror}") from None
     return Visitors(path, rotation, kept[1], day)
@@ -144,14 +144,5 @@ def parse_key(path: Path, text: bytes) -> tuple[str, bytes, int]:
     return kept
 
 
-def _write(path: Path, rotation: str, key: bytes, day: int) -> None:
-    """Put the key in place all at once: a reader finds the old file or the new one."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    draft.unlink(missing_ok=True)
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(file, f"{rotation} {day} {key.hex()}\n".encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-    draft.replace(path)
+def _text(rotation: str, key: bytes, day: int) -> bytes:
+    return f"{rotation} {day} {key.hex()}\n".encode()

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from shortener import datafiles, privatefile
 from shortener.clock import Clock
 from shortener.replays.model import SECRET_SIZE
 from shortener.replays.service import Replays
@@ -18,7 +18,6 @@ from shortener.tasks import cancel, in_thread
 
 log = logging.getLogger(__name__)
 
-SECRET_FILE = "idempotency.key"  # noqa: S105 - a file's name
 SWEEP_SECONDS = 60.0
 
 
@@ -30,7 +29,7 @@ async def open_replays(
 
     Their secret is a file in `data_dir`, which the caller owns.
     """
-    secret = await in_thread("keys", lambda: load_secret(data_dir / SECRET_FILE))
+    secret = await in_thread("keys", lambda: load_secret(data_dir / datafiles.REPLAY_KEY))
     replays = Replays(
         store=SqliteReplayStore(database),
         transactions=database.transaction,
@@ -70,7 +69,7 @@ def load_secret(path: Path) -> bytes:
     """
     try:
         if not path.exists():
-            _create(path)
+            privatefile.create(path, f"{secrets.token_hex(SECRET_SIZE)}\n".encode())
         path.chmod(0o600)  # should a restored backup have opened it to others
         secret = bytes.fromhex(path.read_bytes().decode("ascii"))
     except OSError as error:
@@ -80,16 +79,3 @@ def load_secret(path: Path) -> bytes:
     if len(secret) != SECRET_SIZE:
         raise StorageError(f"cannot use {path}: it is damaged; restore it, or remove it to begin anew")
     return secret
-
-
-def _create(path: Path) -> None:
-    """Put a new secret in place all at once: a reader finds it whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, f"{secrets.token_hex(SECRET_SIZE)}\n".encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-    draft.replace(path)

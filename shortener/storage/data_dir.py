@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shortener.privatefile import sync_directory
 from shortener.storage.faults import InUseError, StorageError, reason
 
 RESTORING = "restoring"
@@ -87,12 +88,3 @@ def _take(path: Path, descriptor: int) -> None:
         raise InUseError(f"data directory {path} is in use by {by}") from None
     except OSError as error:
         raise StorageError(f"cannot lock data directory {path}: {reason(error)}") from error
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable. Raises `OSError`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

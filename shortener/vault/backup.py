@@ -14,11 +14,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import cast
 
+from shortener import datafiles
 from shortener.analytics.frames import unframe
 from shortener.analytics.model import START, Position
 from shortener.analytics.segments import Segments
-from shortener.app import DATABASE_FILE
-from shortener.storage.data_dir import sync_directory
+from shortener.privatefile import sync_directory
 from shortener.storage.faults import reason
 from shortener.storage.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.snapshot import copy_snapshot, open_snapshot
@@ -50,12 +50,12 @@ def back_up(data_dir: Path, target: Path, progress: Progress) -> Manifest:
     except OSError as error:
         raise VaultError(f"cannot write backup {target}: {reason(error)}") from error
     except sqlite3.Error as error:
-        raise VaultError(f"cannot copy database {data_dir / DATABASE_FILE}: {error}") from error
+        raise VaultError(f"cannot copy database {data_dir / datafiles.DATABASE}: {error}") from error
     return made
 
 
 def _check_target(data_dir: Path, target: Path) -> None:
-    if not (data_dir / DATABASE_FILE).exists():
+    if not (data_dir / datafiles.DATABASE).exists():
         raise VaultError(f"data directory {data_dir} holds no database")
     try:
         if target.exists() and any(target.iterdir()):
@@ -68,19 +68,19 @@ def _check_target(data_dir: Path, target: Path) -> None:
 
 def _fill(data_dir: Path, draft: Path, progress: Progress) -> Manifest:
     now = int(time.time())
-    _copy_journal(data_dir / files.JOURNAL, draft / files.JOURNAL)
-    with open_snapshot(data_dir / DATABASE_FILE) as snapshot:
-        copy_snapshot(snapshot, draft / DATABASE_FILE, progress)
-        schema = check_applied(data_dir / DATABASE_FILE, snapshot, load_migrations(migrations_folder()))
+    _copy_journal(data_dir / datafiles.JOURNAL, draft / datafiles.JOURNAL)
+    with open_snapshot(data_dir / datafiles.DATABASE) as snapshot:
+        copy_snapshot(snapshot, draft / datafiles.DATABASE, progress)
+        schema = check_applied(data_dir / datafiles.DATABASE, snapshot, load_migrations(migrations_folder()))
         position = position_of(snapshot)
-    _drop_moved(Segments(draft / files.JOURNAL), position)
-    for name in files.KEYS:
+    _drop_moved(Segments(draft / datafiles.JOURNAL), position)
+    for name in datafiles.KEYS:
         with suppress(FileNotFoundError):  # never served, or the secret is configured elsewhere
             files.copy(data_dir / name, draft / name)
-    _check_copy(draft / DATABASE_FILE)
+    _check_copy(draft / datafiles.DATABASE)
     names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*") if path.is_file())
     made = Manifest(now, schema, {name: files.checksum(draft / name) for name in names})
-    sync_directory(draft / files.JOURNAL)
+    sync_directory(draft / datafiles.JOURNAL)
     manifest.write(draft, made)
     sync_directory(draft)
     return made

@@ -7,18 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
+from shortener import datafiles
 from shortener.analytics.segments import SEGMENT_NAME
-from shortener.app import DATABASE_FILE
 
-JOURNAL: Final = "journal"
-SECRET: Final = "secret"  # noqa: S105 - a file's name
-VISITOR_KEY: Final = "visitor.key"
-REPLAY_KEY: Final = "idempotency.key"
-KEYS: Final = (SECRET, VISITOR_KEY, REPLAY_KEY)
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
 
-_NAMES = re.compile(rf"{'|'.join(map(re.escape, (DATABASE_FILE, *KEYS)))}|{JOURNAL}/{SEGMENT_NAME.pattern}")
+_FILES = "|".join(map(re.escape, (datafiles.DATABASE, *datafiles.KEYS)))
+_NAMES = re.compile(rf"{_FILES}|{datafiles.JOURNAL}/{SEGMENT_NAME.pattern}")
 _PIECE = 1 << 20
 
 Report = Callable[[int], None]

@@ -8,8 +8,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from shortener.app import DATABASE_FILE
-from shortener.storage.data_dir import RESTORING, lock_data_dir, make_private_file, sync_directory
+from shortener import datafiles
+from shortener.privatefile import sync_directory
+from shortener.storage.data_dir import RESTORING, lock_data_dir, make_private_file
 from shortener.storage.faults import reason
 from shortener.storage.migrate import load_migrations, migrations_folder
 from shortener.vault import files, manifest
@@ -19,10 +20,10 @@ from shortener.vault.manifest import Manifest
 
 _STAGING = "restore.partial"
 _OURS = (
-    DATABASE_FILE,
-    *(f"{DATABASE_FILE}{suffix}" for suffix in ("-wal", "-shm", "-journal")),
-    files.JOURNAL,
-    *files.KEYS,
+    datafiles.DATABASE,
+    *(f"{datafiles.DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal")),
+    datafiles.JOURNAL,
+    *datafiles.KEYS,
 )
 
 
@@ -77,7 +78,7 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
         progress(done, total)
 
     files.make_directory(staging)
-    files.make_directory(staging / files.JOURNAL)
+    files.make_directory(staging / datafiles.JOURNAL)
     for name, expected in listed.files.items():
         try:
             copied = files.copy(source / name, staging / name, report)
@@ -85,7 +86,7 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
             raise VaultError(f"{source / name} is missing: the backup cannot be used") from None
         if copied != expected:
             raise VaultError(f"{source / name} is not what was backed up: its checksum differs")
-    sync_directory(staging / files.JOURNAL)
+    sync_directory(staging / datafiles.JOURNAL)
     sync_directory(staging)
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shortener import datafiles
 from shortener.accounts.keys import SecretError, parse_keys
 from shortener.analytics.faults import DataFileError
 from shortener.analytics.frames import unframe
 from shortener.analytics.model import Position
 from shortener.analytics.segments import Segments
 from shortener.analytics.visitors import parse_key
-from shortener.app import DATABASE_FILE
 from shortener.storage.data_dir import RESTORING
 from shortener.storage.faults import StorageError, reason
 from shortener.storage.migrate import check_applied, load_migrations, migrations_folder
@@ -46,7 +46,7 @@ def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Veri
 
     `progress` hears of each part. Raises `VaultError` when there is nothing to check.
     """
-    if not (directory / DATABASE_FILE).is_file():
+    if not (directory / datafiles.DATABASE).is_file():
         raise VaultError(f"{directory} holds no database")
     found = Verified()
     parts = itertools.count(1)
@@ -68,11 +68,11 @@ def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Veri
 
 
 def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_part: Callable[[], None]) -> None:
-    with open_snapshot(directory / DATABASE_FILE, is_frozen=is_frozen) as raw:
+    with open_snapshot(directory / datafiles.DATABASE, is_frozen=is_frozen) as raw:
         found.findings += _integrity(raw)
         on_part()
         migrations = load_migrations(migrations_folder())
-        missing = len(migrations) - check_applied(directory / DATABASE_FILE, raw, migrations)
+        missing = len(migrations) - check_applied(directory / datafiles.DATABASE, raw, migrations)
         if missing:
             found.findings.append(f"the database needs {missing} migrations: run `shortener migrate`, then verify")
             return
@@ -83,7 +83,7 @@ def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_par
         on_part()
         found.findings += ledger.check_links(raw, whole_since=_whole_since(raw), leaving=_leaving(raw))
         on_part()
-        found.findings += _journal(directory / files.JOURNAL, position_of(raw), found)
+        found.findings += _journal(directory / datafiles.JOURNAL, position_of(raw), found)
 
 
 def _integrity(raw: sqlite3.Connection) -> Iterator[str]:
@@ -151,8 +151,8 @@ def _records(segments: Segments, number: int) -> tuple[list[int], int]:
 def _modes(directory: Path) -> Iterator[str]:
     if (directory / RESTORING).exists():
         yield f"{directory} holds half a backup: run `shortener restore --force` again"
-    ours = [directory, *directory.glob(f"{DATABASE_FILE}*"), *(directory / name for name in files.KEYS)]
-    for path in [*ours, directory / files.JOURNAL, *(directory / files.JOURNAL).glob("*")]:
+    ours = [directory, *directory.glob(f"{datafiles.DATABASE}*"), *(directory / name for name in datafiles.KEYS)]
+    for path in [*ours, directory / datafiles.JOURNAL, *(directory / datafiles.JOURNAL).glob("*")]:
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -164,7 +164,7 @@ def _modes(directory: Path) -> Iterator[str]:
 
 
 def _keys(directory: Path, *, has_own_secret: bool) -> Iterator[str]:
-    secret, visitor_key = directory / files.SECRET, directory / files.VISITOR_KEY
+    secret, visitor_key = directory / datafiles.SECRET, directory / datafiles.VISITOR_KEY
     yield from _key(visitor_key, lambda text: parse_key(visitor_key, text))
     if has_own_secret:
         yield from _key(secret, lambda text: parse_keys(text, str(secret)))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from shortener.accounts import keys
 from shortener.accounts.keys import SecretError, load_keys, parse_keys
 
 
@@ -75,13 +74,6 @@ def test_a_umask_opens_nothing(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert mode(tmp_path / "secret") == 0o600
-
-
-def test_a_secret_that_came_first_stays(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(b"a" * 32)
-    keys._create(tmp_path / "secret")
-    assert (tmp_path / "secret").read_bytes() == b"a" * 32
-    assert os.listdir(tmp_path) == ["secret"]
 
 
 def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,11 @@ async def test_clicks_that_come_late_bring_nothing_back(home: Home, app: App) ->
     for ref in (mine.ref, theirs.ref, mine.ref):
         recorder.offer(ref, at=app.clock(), address="192.0.2.9", user_agent="", referrer="")
     recorder.flush()
-    await app.collector.catch_up()
+
+    async def is_moved() -> bool:
+        return not app.collector.backlog_bytes()
+
+    await until(is_moved)
 
     assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
     assert (await app.links.get(others[0])).clicks == 3

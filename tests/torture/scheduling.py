@@ -9,9 +9,14 @@ def cpu_seconds(pid: int) -> float:
     return sum(_statistics(task)[0] for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
-def queued_seconds() -> float:
-    """How long this thread was ready to run while others ran."""
-    return _statistics(Path(f"/proc/{os.getpid()}/task/{os.getpid()}"))[1] / 1e9
+def queued_seconds(thread: str = "") -> float:
+    """How long a thread of this process, the first one by default, was ready to run while others ran."""
+    return _statistics(Path(f"/proc/{os.getpid()}/task/{thread or os.getpid()}"))[1] / 1e9
+
+
+def queued_by_thread() -> dict[str, float]:
+    """How long each thread of this process was ready to run while others ran."""
+    return {thread: queued_seconds(thread) for thread in os.listdir("/proc/self/task")}
 
 
 def _statistics(task: Path) -> tuple[int, int]:
