@@ -1,5 +1,6 @@
 """Fixtures that several folders share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import hypothesis
 import pytest
 
 from tests.contract import reference
-from tests.e2e import process
+from tests.e2e import process, warm
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -24,6 +25,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """
     parser.addoption("--update-golden", action="store_true", help="add what is new to the golden files")
     parser.addoption("--torture", action="store_true", help="run the long forms of tests/torture")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start servers as forks, but for the long forms, whose figures are told of whole processes."""
+    if hasattr(os, "pidfd_open") and not config.getoption("--torture"):
+        warm.starter = warm.Starter()
+
+
+def pytest_unconfigure() -> None:
+    """End the process that is forked."""
+    if warm.starter:
+        warm.starter.end()
 
 
 @pytest.fixture(scope="module")

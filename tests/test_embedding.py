@@ -1,7 +1,6 @@
 """`shortener.open` inside somebody else's event loop: it starts, stops, and leaves nothing behind."""
 
 import asyncio
-import functools
 import gc
 import os
 import shutil
@@ -14,12 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from ua_parser.loaders import load_builtins
-from ua_parser.regex import Resolver
 
 import shortener
 from shortener.accounts.keys import SecretError
-from shortener.analytics import user_agent
 from shortener.analytics.faults import DataFileError
 from shortener.listen import NAMES, ListenError
 from shortener.storage.faults import StorageError
@@ -72,19 +68,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_dir(prepared: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "data"))
-
-
-@pytest.fixture(autouse=True)
-def _patterns_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading the patterns of user agents takes a quarter of a second of CPU, on a thread."""
-    monkeypatch.setattr(user_agent, "load_builtins", lambda: ((), (), ()))
-    monkeypatch.setattr(user_agent, "Resolver", lambda _: _resolver())
-
-
-@functools.cache
-def _resolver() -> Resolver:
-    _, systems, devices = load_builtins()
-    return Resolver(([], systems, devices))
 
 
 async def alone(work: Callable[[], Awaitable[None]]) -> None:

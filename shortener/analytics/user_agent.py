@@ -58,11 +58,10 @@ class UserAgents:
         return self._resolve is not None
 
     def warm(self) -> None:
-        """Load the patterns (about a quarter of a second of CPU, 20 MB). Not on the event loop, please."""
+        """Have the patterns loaded, which blocks. Not on the event loop, please."""
         with self._lock:
             if self._resolve is None:
-                _, systems, devices = load_builtins()
-                self._resolve = Resolver(([], systems, devices))
+                self._resolve = patterns()
 
     def __call__(self, user_agent: str) -> Agent:
         """See `ParseAgent`."""
@@ -83,6 +82,13 @@ class UserAgents:
         if family == "Spider":
             return _BOT
         return Agent(_device(lower, found.os.family if found.os else "", family), bot=False)
+
+
+@functools.cache
+def patterns() -> Resolver:
+    """Load the patterns: about a quarter of a second of CPU and 20 MB, the first time in a process."""
+    _, systems, devices = load_builtins()
+    return Resolver(([], systems, devices))
 
 
 def _device(lower: str, system: str, family: str) -> Device:

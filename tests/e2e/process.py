@@ -10,9 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from tests.e2e import warm
 
 START_SECONDS = 30
 STOP_SECONDS = 20
+SERVE = (sys.executable, "-m", "shortener", "serve")
 PORT_KEYS = ("GRPC_URL_PORT", "GRPC_USER_PORT", "GRPC_ANALYTICS_PORT", "GATEWAY_PORT", "REDIRECT_PORT")
 
 
@@ -20,7 +24,7 @@ PORT_KEYS = ("GRPC_URL_PORT", "GRPC_USER_PORT", "GRPC_ANALYTICS_PORT", "GATEWAY_
 class Running:
     """A server that said it is ready, and where it listens."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | warm.Program"
     url: str
     user: str
     analytics: str
@@ -57,17 +61,17 @@ def environment(data_dir: Path, **settings: object) -> dict[str, str]:
 def start(
     data_dir: Path, *, command: tuple[str, ...] = (), pass_fds: tuple[int, ...] = (), **settings: object
 ) -> Running:
-    """Start `shortener serve` and wait for its ready line."""
+    """Start `shortener serve` and wait for its ready line; with a `command`, such as `SERVE`, not as a fork."""
     handle, log = tempfile.mkstemp(suffix=".log", dir=data_dir.parent)
+    process: subprocess.Popen[bytes] | warm.Program
+    env, cwd = environment(data_dir, **settings), data_dir.parent
     with os.fdopen(handle, "wb") as errors:
-        process = subprocess.Popen(
-            command or (sys.executable, "-m", "shortener", "serve"),
-            env=environment(data_dir, **settings),
-            cwd=data_dir.parent,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            pass_fds=pass_fds,
-        )
+        if warm.starter and not command and not pass_fds:
+            process = _start_warm(warm.starter, data_dir, env, errors)
+        else:
+            process = subprocess.Popen(
+                command or SERVE, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=errors, pass_fds=pass_fds
+            )
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -77,6 +81,16 @@ def start(
     ready = json.loads(line)
     names = ("url", "user", "analytics", "gateway", "redirect")
     return Running(process, *(ready[name] for name in names), ready=ready, log=Path(log))
+
+
+def _start_warm(starter: warm.Starter, data_dir: Path, env: dict[str, str], errors: IO[bytes]) -> warm.Program:
+    starter.prepare(data_dir)
+    ours, theirs = os.pipe()
+    with open(os.devnull, "rb") as nothing, os.fdopen(theirs, "wb") as output:
+        files = (nothing.fileno(), output.fileno(), errors.fileno())
+        process = starter.start(("serve",), env=env, cwd=data_dir.parent, files=files)
+    process.stdout = os.fdopen(ours, "rb")
+    return process
 
 
 @contextlib.contextmanager

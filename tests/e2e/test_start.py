@@ -21,7 +21,7 @@ from shortener.cli import main
 from shortener.sections import Config, Storage
 from shortener.serving import run_migrations
 from shortener.storage.data_dir import lock_data_dir
-from tests.e2e import process
+from tests.e2e import process, program
 from tests.e2e.certificates import Authority
 
 SECONDS_MAX = 2.0
@@ -284,10 +284,8 @@ def test_mutual_tls_and_a_service_token(tmp_path: Path, pb: SimpleNamespace, imp
                 assert status_of(pb, channel, token=TOKEN) is grpc.StatusCode.UNAVAILABLE
         with grpc.insecure_channel(server.url) as channel:
             assert status_of(pb, channel, token=TOKEN) is grpc.StatusCode.UNAVAILABLE
-        command = [sys.executable, "-m", "shortener", "list"]
-        environment = process.environment(tmp_path / "data", **settings)
-        environment["SHORTENER_GRPC_URL_PORT"] = server.url.rpartition(":")[2]
-        listed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+        settings["GRPC_URL_PORT"] = server.url.rpartition(":")[2]
+        listed = program.shortener("list", cwd=tmp_path, STORAGE_DATA_DIR=tmp_path / "data", **settings)
         assert (listed.stdout, listed.stderr, listed.returncode) == ("0 of 0\n", "", 0)
 
 
