@@ -156,7 +156,8 @@ class ClickCollector:
             await asyncio.sleep(min(pause, 0.1))
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), pause or self._flush_seconds)
+            async with asyncio.timeout(pause or self._flush_seconds):
+                await self._stopping.wait()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -240,7 +241,8 @@ async def open_collector(
     task = asyncio.create_task(collector.run(), name="click-collector")
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(collector.tried(), replay_seconds)
+            async with asyncio.timeout(replay_seconds):
+                await collector.tried()
         yield collector
     finally:
         await collector.stop(task, timeout_seconds=stop_seconds)

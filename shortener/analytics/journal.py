@@ -85,7 +85,8 @@ class Journal:
                     # The oldest click came while the last sync ran at the earliest, and the next will take as long.
                     seconds = max(0.0, self._sync_seconds - 2 * self._last_sync_seconds)
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), seconds)
+                        async with asyncio.timeout(seconds):
+                            await self._closing.wait()
                 await self._sync()
         finally:
             self._closing.set()

@@ -71,7 +71,8 @@ class Erasure:
         if account_id not in await self._accounts.pending_erasures():
             return True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._done.wait(), _WAIT_SECONDS)
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._done.wait()
         return account_id not in await self._accounts.pending_erasures()
 
     def _begin(self) -> None:
@@ -91,8 +92,9 @@ class Erasure:
                 pause = min(pause * 2 + 0.1, _BACKOFF_SECONDS_MAX)
                 self.stats.failures += 1
                 _log.warning("an erasure is tried again, it failed: %s: %s", type(error).__name__, error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), pause or _LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):  # `asyncio.wait_for` would lose a cancellation in Python 3.11.
+                async with asyncio.timeout(pause or _LOOK_SECONDS):
+                    await self._wanted.wait()
 
     async def _remove_all(self) -> None:
         while True:

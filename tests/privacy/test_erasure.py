@@ -278,3 +278,16 @@ async def test_removals_find_their_rows_by_index(app: App) -> None:
 
 
 SCANNED = {"clicks", "links", "rollups", "sets", "click_rollups", "visitor_sets"}
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_it_can_be_ended_at_the_moment_it_is_wanted(app: App, turns: int) -> None:
+    owner, _ = await register(app)
+    assert await app.erasure.erase(int(owner)) is True
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == "erasure"]
+    app.erasure._begin()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    ended, _ = await asyncio.wait({task}, timeout=5)
+    assert ended == {task}
