@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from shortener.tx import Tx
 from tests.analytics.builders import GOOGLEBOT, an_observation
 from tests.analytics.databases import migrate_file, opened, rows
 from tests.analytics.fakes import AtomicTransactions, MemoryClickStore, MemoryCounters, parse_agent
+from tests.waiting import until
 
 
 def encoded(seen: Observation) -> bytes:
@@ -36,12 +37,6 @@ def encoded(seen: Observation) -> bytes:
 def as_click(seen: Observation) -> Click:
     agent = parse_agent(seen.user_agent)
     return Click(seen.ref, seen.at, seen.visitor, seen.country, seen.city, seen.referrer, agent.device, agent.bot)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is seen from outside alone
-            await asyncio.sleep(0.001)
 
 
 class Rig:

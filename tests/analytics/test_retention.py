@@ -1,6 +1,5 @@
 """Old raw clicks go, what was counted stays: answers equal the naive model whose old clicks came at the full hour."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.analytics.naive import series_of, stats_of
 from tests.analytics.test_reports_properties import DAY, HOUR, Subject, batches, close_batches, moments, range_in
 from tests.analytics.test_reports_properties import subject as subject  # noqa: PLC0414 - a fixture: the service over a database
 from tests.fakes import FakeClock
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -180,9 +180,8 @@ async def test_the_task_removes_and_ends(database: Database) -> None:
     await database.transaction(lambda tx: store.append(tx, [a_click(at=NOW - DAY - HOUR), a_click()]))
     removal = SqliteClickRemoval(database)
     retention = ClickRetention(removal=removal, transactions=database.transaction, clock=FakeClock(NOW), days=1)
-    async with open_retention(retention), asyncio.timeout(10):
-        while not retention.stats.removed:  # noqa: ASYNC110 - the pass tells nobody
-            await asyncio.sleep(0.001)
+    async with open_retention(retention):
+        await until(lambda: bool(retention.stats.removed))
     assert await rows(database, "SELECT clicked_at FROM clicks") == [(NOW,)]
 
 
@@ -203,9 +202,8 @@ async def test_what_fails_is_tried_again(database: Database, monkeypatch: pytest
     retention = ClickRetention(
         removal=Failing(database), transactions=database.transaction, clock=FakeClock(NOW), days=1
     )
-    async with open_retention(retention), asyncio.timeout(10):
-        while not retention.stats.removed:  # noqa: ASYNC110 - the pass tells nobody
-            await asyncio.sleep(0.001)
+    async with open_retention(retention):
+        await until(lambda: bool(retention.stats.removed))
     assert retention.stats.failures == 2
     assert await rows(database, "SELECT * FROM clicks") == []
 

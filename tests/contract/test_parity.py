@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from tests.contract.clients import Answer, ask, stubs_of
 from tests.e2e.process import Running
+from tests.waiting import wait_for
 
 NAMES = {
     "NOT_FOUND": 404,
@@ -49,9 +50,7 @@ def code(server: Running, rest: Rest) -> str:
     code = str(rest("POST", "/api/urls", body).json["short_code"])
     for agent in ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/120.0 Safari/537.36", "curl/8", ""):
         ask(server.redirect, "GET", f"/{code}", Referer="https://news.example/a", User_Agent=agent)
-    deadline = time.monotonic() + 10
-    while rest("GET", f"/api/urls/{code}/stats").json["total_clicks"] < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: rest("GET", f"/api/urls/{code}/stats").json["total_clicks"] >= 3)
     return code
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.clients import Answer, ask, status, stubs_of
 from tests.e2e.process import Running
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,8 @@ def test_a_deleted_alias_is_gone_everywhere_and_begins_anew_for_its_owner_alone(
         time.sleep(0.05)
     assert take("again", user_id="owner", long_url="https://example.com/new") == "OK"
     assert ask(server.redirect, "GET", "/again").headers["location"] == "https://example.com/new"
-    deadline = time.monotonic() + 5
-    while not stubs.urls.GetURL(url.GetURLRequest(short_code="again")).url.clicks and time.monotonic() < deadline:
-        time.sleep(0.05)
-    found = stubs.urls.GetURL(url.GetURLRequest(short_code="again")).url
+    wanted = url.GetURLRequest(short_code="again")
+    found = wait_for(lambda: stubs.urls.GetURL(wanted).url, lambda link: link.clicks > 0, seconds=5)
     assert found.clicks == 1
     assert found.created_at > created_at
     stats = stubs.analytics.GetStats(analytics.GetStatsRequest(short_code="again"))
@@ -132,10 +131,8 @@ def test_heads_are_not_counted_and_forwarded_addresses_are_not_believed(
     for number in range(4):
         ask(server.redirect, "HEAD", f"/{code}")
         ask(server.redirect, "GET", f"/{code}", X_Forwarded_For=f"8.8.8.{number}")
-    clicked = time.monotonic()
     request = pb.analytics_pb2.GetStatsRequest(short_code=code)
-    while (stats := stubs.analytics.GetStats(request)).total_clicks < 4 and time.monotonic() < clicked + 5:
-        time.sleep(0.02)
+    stats = wait_for(lambda: stubs.analytics.GetStats(request), lambda stats: stats.total_clicks >= 4, seconds=5)
     assert (stats.total_clicks, stats.unique_visitors, stats.countries[0].country_code) == (4, 1, "ZZ")
     assert stubs.urls.GetURL(pb.url_pb2.GetURLRequest(short_code=code)).url.clicks == 4
 

@@ -1,6 +1,5 @@
 """The operator's lists in the real server: at create, at click, and changed while it runs."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,16 +7,11 @@ from types import SimpleNamespace
 from tests.contract.clients import Answer, ask, refusal, stubs_of
 from tests.e2e import process
 from tests.test_metrics import metrics, value
-
-SECONDS_MAX = 10
+from tests.waiting import wait_for
 
 
 def until(what: Callable[[], Answer], status: int) -> Answer:
-    deadline = time.monotonic() + SECONDS_MAX
-    while (answer := what()).status != status:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.02)
-    return answer
+    return wait_for(what, lambda answer: answer.status == status)
 
 
 def replace(path: Path, text: str) -> None:
@@ -56,10 +50,8 @@ def test_blocked_hosts_and_links_in_quarantine(tmp_path: Path, pb: SimpleNamespa
         replace(codes, f"{good[1:]}\n")
         until(lambda: ask(server.redirect, "GET", good), 403)
         codes.unlink()
-        deadline = time.monotonic() + SECONDS_MAX
-        while value(found := metrics(server), "shortener_list_failures_total", list="quarantine") < 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        name = "shortener_list_failures_total"
+        found = wait_for(lambda: metrics(server), lambda found: value(found, name, list="quarantine") >= 1)
         assert ask(server.redirect, "GET", good).status == 403
         assert value(found, "shortener_list_entries", list="blocklist") == 1
         assert value(found, "shortener_redirect_refusals_total", reason="withheld") >= 4

@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import sqlite3
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.e2e import process
 from tests.test_metrics import Site
+from tests.waiting import wait_for
 
 ADDRESS = "203.0.113.77"
 ADDRESS_V6 = "2001:db8:77::abcd"
@@ -74,9 +74,7 @@ def token(tmp_path_factory: pytest.TempPathFactory, pb: SimpleNamespace) -> "tup
         send_refused(server, pb, token)
         send_malformed(server)
         while_running = contents(data_dir)
-        deadline = time.monotonic() + 10
-        while clicks(data_dir) < CLICKS and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: clicks(data_dir) >= CLICKS)
     return token, data_dir, server.log.read_bytes(), while_running
 
 

@@ -1,7 +1,6 @@
 """The whole domain over a data directory, without listeners, and people in it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -63,9 +62,3 @@ async def fill(app: App, owner_id: str, prefix: str) -> list[str]:
             )
     await app.links.delete(codes[2])
     return codes
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await is_so():  # noqa: ASYNC110 - it is somebody else who makes it so
-            await asyncio.sleep(0.005)

@@ -16,7 +16,8 @@ from shortener.privacy import Erasure
 from shortener.storage.database import sql
 from shortener.vault.verify import verify
 from tests.analytics.databases import rows
-from tests.privacy.conftest import DESTINATION, EMAIL, PASSWORD, Home, fill, register, until
+from tests.privacy.conftest import DESTINATION, EMAIL, PASSWORD, Home, fill, register
+from tests.waiting import until
 
 TABLES = ("clicks", "click_rollups", "visitor_sets")
 

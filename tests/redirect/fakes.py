@@ -1,7 +1,7 @@
 """Stand-ins for what the redirect server needs, and a client that sends and compares raw bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -216,10 +216,3 @@ class Client:
 def get(path: str, *fields: str, method: str = "GET", host: str = "localhost:8081") -> bytes:
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *fields]
     return "".join(line + "\r\n" for line in lines).encode("latin-1") + b"\r\n"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop turn until something has happened on it."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is inside the server, which sets no event for it
-            await asyncio.sleep(0)

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from tests.redirect.fakes import Client, World, a_link, get, until
+from tests.redirect.fakes import Client, World, a_link, get
+from tests.waiting import until
 
 HOT = get("/abc1234")
 

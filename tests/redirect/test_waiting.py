@@ -7,7 +7,8 @@ from time import perf_counter
 import pytest
 
 from shortener import errors
-from tests.redirect.fakes import NOW, Client, World, a_link, get, until
+from tests.redirect.fakes import NOW, Client, World, a_link, get
+from tests.waiting import until
 
 CLICK = ("cold123", "127.0.0.1", "", "")
 

@@ -17,6 +17,7 @@ from shortener.tx import Transactions, Tx
 from tests.analytics.databases import migrate_file, opened
 from tests.fakes import FakeClock, FakeTransactions
 from tests.replays.fakes import DAY, MemoryReplayStore, some_replays
+from tests.waiting import until
 
 NOW = 1_800_000_000
 
@@ -136,9 +137,7 @@ async def test_opening_counts_what_is_there_and_sweeps(subject: Subject) -> None
     await subject.call("new", "request")
     async with swept(subject.new(), every_seconds=0.001) as replays:
         assert replays.count == 2
-        async with asyncio.timeout(10):
-            while replays.count != 1:  # noqa: ASYNC110 - there is nothing but the number to wait for
-                await asyncio.sleep(0.001)
+        await until(lambda: replays.count == 1)
     assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "replay-sweeper"] == []
 
 
@@ -153,9 +152,8 @@ async def test_a_sweep_that_fails_is_tried_again(subject: Subject, caplog: pytes
         return remove(tx, before=before, after=after, limit=limit)
 
     subject.store.remove = failing  # type: ignore[method-assign] # a fault of the store
-    async with swept(subject.new(), every_seconds=0.001) as replays, asyncio.timeout(10):
-        while replays.count:  # noqa: ASYNC110 - there is nothing but the number to wait for
-            await asyncio.sleep(0.001)
+    async with swept(subject.new(), every_seconds=0.001) as replays:
+        await until(lambda: not replays.count)
     assert [record.getMessage() for record in caplog.records] == ["outdated idempotency keys cannot be removed"] * 2
 
 

@@ -18,6 +18,7 @@ from tests.torture.agreement import assert_all_agrees
 from tests.torture.callers import aio_stubs_of
 from tests.torture.quitters import Quitters, honest
 from tests.torture.test_cancel_steps import assert_at_rest, tasks_of_calls
+from tests.waiting import until
 
 AT_ONCE = 32
 HONEST = 4
@@ -37,9 +38,8 @@ def config(data_dir: Path) -> shortener.Config:
 async def assert_nobody_is_served(servers: Servers) -> None:
     """See that no connection, stream, handler or byte of a client is left once all have gone."""
     for server in servers.rpc.values():
-        async with asyncio.timeout(10):
-            while (own := cast(RpcServer, server)).connections:  # noqa: ASYNC110 - their ends are the loop's
-                await asyncio.sleep(0.005)
+        own = cast(RpcServer, server)
+        await until(lambda: not own.connections)  # noqa: B023 - called at once
         assert own._shared is not None
         assert (own._shared.held.size, own._shared.runner.tasks) == (0, set())
 

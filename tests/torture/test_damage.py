@@ -3,7 +3,6 @@
 import re
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.contract.clients import stubs_of
 from tests.e2e import process
 from tests.e2e.test_crash import follow
 from tests.torture.callers import browser_of
+from tests.waiting import wait_for
 
 LINKS = 60
 PAGE = 4096
@@ -105,10 +105,8 @@ def test_while_another_program_holds_the_database_reads_go_on_and_writes_wait_or
         other.execute("ROLLBACK")
         code = stubs.urls.CreateURL(request, timeout=10).short_code
         assert follow(server.redirect, code) == 302
-        deadline = time.monotonic() + 30
-        while stubs.urls.GetURL(pb.url_pb2.GetURLRequest(short_code=code), timeout=10).url.clicks != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wanted = pb.url_pb2.GetURLRequest(short_code=code)
+        wait_for(lambda: stubs.urls.GetURL(wanted, timeout=10).url.clicks == 1, seconds=30)
 
 
 @pytest.mark.timeout(600)

@@ -4,11 +4,11 @@ import asyncio
 import json
 import random
 import sqlite3
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import grpclib
@@ -19,6 +19,7 @@ from pyroaring import BitMap
 from shortener.gen.user import EraseUserRequest, UserServiceStub
 from tests.e2e import process
 from tests.torture.agreement import assert_all_agrees, copied
+from tests.waiting import wait_for
 
 PROMISE = "an erased account is gone, also when killed meanwhile"
 LINKS = 400
@@ -146,10 +147,7 @@ def test_erasures_under_kill_9(
             is_begun = raw.execute(f"SELECT 1 FROM erased_accounts WHERE id = {goes}").fetchone()
         server = start(data_dir)
         assert is_begun or not was_answered
-        deadline = time.monotonic() + 60
-        while not erase(server.url, goes):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(partial(erase, server.url, goes), seconds=60)
 
         assert status(f"http://{server.gateway}/api/urls", token=gone_token) == 401
         assert status(f"http://{server.redirect}/c{goes}-1") == 410
@@ -166,10 +164,7 @@ def test_erasures_under_kill_9(
             assert trace not in left
         assert left.count(canary(stays)) >= LINKS
     assert erase(server.url, stays) is not None
-    deadline = time.monotonic() + 60
-    while not erase(server.url, stays):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(partial(erase, server.url, stays), seconds=60)
     assert server.stop() == 0
     assert_all_agrees(data_dir)
     figure(

@@ -6,9 +6,9 @@ strace makes the Nth call of each thread fail, for N from 1 on, so that every st
 import contextlib
 import re
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from tests.e2e import process
 from tests.torture.agreement import copied
 from tests.torture.clickers import Clicker, follow
 from tests.torture.machine import failing, need
+from tests.waiting import wait_for
 
 CALLS = 8
 PROMISE = "a failing fsync or write never becomes an acknowledgement"
@@ -148,8 +149,7 @@ def test_a_click_whose_journal_write_fails_is_told_as_dropped(
         server.kill()
         assert dropped == 1  # One client has one request open; it got its redirect all the same.
         again = process.start(data_dir)
-        while metric(again, "shortener_click_backlog_bytes"):
-            time.sleep(0.01)
+        wait_for(partial(metric, again, "shortener_click_backlog_bytes"), lambda left: left == 0)
         again.kill()
         well(data_dir)
         with copied(data_dir) as database:

@@ -7,6 +7,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from tests.torture.machine import PowerDisk, power_disk
 from tests.torture.test_faults import metric
 from tests.torture.test_kill import assert_stored
 from tests.torture.writers import Writer
+from tests.waiting import wait_for
 
 WRITERS, CLICKERS = 8, 8
 SYNC_SECONDS = 0.1
@@ -55,13 +57,6 @@ def cut_power(disk: PowerDisk, server: process.Running) -> float:
     return began
 
 
-def wait_until(is_reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def sound(data_dir: Path) -> None:
     """Everything in the directory agrees. Half a record at the end of the journal is what a power cut may leave."""
     findings = verify(data_dir, has_own_secret=True, progress=lambda done, total: None).findings
@@ -86,7 +81,8 @@ def test_what_was_acknowledged_survives_a_power_cut(
             threads = [threading.Thread(target=writer.run, args=(server, stopping)) for writer in writers]
             for thread in threads:
                 thread.start()
-            wait_until(lambda enough=30 * (number + 1): sum(writer.acknowledged for writer in writers) >= enough)
+            enough = 30 * (number + 1)
+            wait_for(lambda: sum(writer.acknowledged for writer in writers) >= enough, seconds=60)  # noqa: B023 - called at once
             time.sleep(number % 10 / 20)
             stopping.set()  # Errors are right from here on.
             cut_power(disk, server)
@@ -128,14 +124,14 @@ def test_how_many_clicks_a_power_cut_takes(
             threads = [threading.Thread(target=clicker.run, args=(server, stopping)) for clicker in clickers]
             for thread in threads:
                 thread.start()
-            wait_until(lambda: sum(clicker.answered for clicker in clickers) >= 200)
+            wait_for(lambda: sum(clicker.answered for clicker in clickers) >= 200, seconds=60)
             time.sleep(number % 10 / 20)
             began = cut_power(disk, server)
             stopping.set()
             for thread in threads:
                 thread.join()
             again = process.start(data_dir)
-            wait_until(lambda: metric(again, "shortener_click_backlog_bytes") == 0)  # noqa: B023 - called at once
+            wait_for(partial(metric, again, "shortener_click_backlog_bytes"), lambda left: left == 0, seconds=60)
             again.kill()
             sound(data_dir)
             with copied(data_dir) as database:

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from tests.e2e import process
+from tests.waiting import wait_for
 
 PROMISE = "a call with an idempotency key happens once, also when tried again after kill -9"
 WRITERS = 8
@@ -45,10 +46,8 @@ class Callers:
 
     def wait_for_answers(self, more: int) -> None:
         """Wait until so many more calls have been answered."""
-        wanted, deadline = len(self.answers) + more, time.monotonic() + 30
-        while len(self.answers) < wanted and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert len(self.answers) >= wanted
+        wanted = len(self.answers) + more
+        wait_for(lambda: len(self.answers) >= wanted, seconds=30)
 
     def _run(self, number: int) -> None:
         channels: dict[str, grpc.Channel] = {}

@@ -167,10 +167,3 @@ def method(channel: Any, name: str, kind: str = "unary_unary") -> Any:
     return getattr(channel, kind)(
         f"/test.Odd/{name}", request_serializer=encode, response_deserializer=GetUrlResponse.FromString
     )
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait until a condition holds; the loop's turns drive it."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition, not one event
-            await asyncio.sleep(0.005)

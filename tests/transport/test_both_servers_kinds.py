@@ -14,7 +14,8 @@ from shortener.gen.url import GetUrlRequest, GetUrlResponse
 from tests.transport import both
 from tests.transport.both import Build, channel
 from tests.transport.fakes import settings
-from tests.transport.h2_peer import Odd, eventually
+from tests.transport.h2_peer import Odd
+from tests.waiting import until
 
 CODE = grpc.StatusCode
 LARGE = settings(message_size_max=1_048_576)
@@ -113,15 +114,15 @@ async def test_streams_outlive_the_default_deadline_and_end_with_their_own(build
         watch = method(opened, "forever", "unary_stream")(GetUrlRequest("a"), timeout=0.2)
         assert (await watch.read()).found
         assert await watch.code() == CODE.DEADLINE_EXCEEDED
-        await eventually(lambda: odd.ended == ["CancelledError"])
+        await until(lambda: odd.ended == ["CancelledError"])
 
 
 async def test_a_lost_connection_cancels_its_handlers(build: Build, odd: Odd) -> None:
     server = await build(services=[odd])
     opened = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
     call = method(opened, "wait")(GetUrlRequest("a"))
-    await eventually(lambda: odd.started == ["a"])
+    await until(lambda: odd.started == ["a"])
     await opened.close()
-    await eventually(lambda: odd.ended == ["CancelledError"])
+    await until(lambda: odd.ended == ["CancelledError"])
     with pytest.raises(asyncio.CancelledError):
         await call

@@ -14,7 +14,8 @@ from grpclib.const import Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.transport.h2 import RpcServer
-from tests.transport.h2_peer import Odd, channel_to, encode, eventually, method, serving, unary
+from tests.transport.h2_peer import Odd, channel_to, encode, method, serving, unary
+from tests.waiting import until
 
 CODE = grpc.StatusCode
 
@@ -97,7 +98,7 @@ async def test_a_deadline_cancels_the_handler_and_is_named() -> None:
     async with serving(odd) as server, channel_to(server) as channel:
         error = await failure(method(channel, "wait")(GetUrlRequest("a"), timeout=0.1))
         assert error.code() == CODE.DEADLINE_EXCEEDED
-        await eventually(lambda: odd.ended == ["CancelledError"])
+        await until(lambda: odd.ended == ["CancelledError"])
 
 
 async def test_a_call_without_a_deadline_gets_the_default_of_its_method() -> None:

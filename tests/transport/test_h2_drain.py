@@ -17,8 +17,9 @@ from cryptography.x509.oid import NameOID
 
 from shortener.gen.url import GetUrlRequest
 from shortener.transport.h2 import RpcServer
-from tests.transport.h2_peer import LIMITS, SETTINGS, Odd, channel_to, eventually, method, serving
+from tests.transport.h2_peer import LIMITS, SETTINGS, Odd, channel_to, method, serving
 from tests.transport.h2_wire import frame, wire
+from tests.waiting import until
 
 LAST = 2**31 - 1
 
@@ -60,7 +61,7 @@ async def test_clients_of_grpcio_lose_no_call_in_a_drain() -> None:
     odd = Odd()
     async with serving(odd) as server, channel_to(server) as channel:
         calls = [asyncio.ensure_future(method(channel, "wait")(GetUrlRequest(str(n)))) for n in range(20)]
-        await eventually(lambda: len(odd.started) == 20)
+        await until(lambda: len(odd.started) == 20)
         drain = asyncio.create_task(server.drain(5))
         await asyncio.sleep(0.01)
         odd.gate.set()

@@ -9,8 +9,9 @@ import pytest
 from grpclib.const import Cardinality, Handler
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
-from tests.transport.h2_peer import LIMITS, Odd, eventually, serving
+from tests.transport.h2_peer import LIMITS, Odd, serving
 from tests.transport.h2_wire import frame, head, message, wire
+from tests.waiting import until
 
 WINDOW = 4
 FLOW, CALM = 3, 11
@@ -116,7 +117,7 @@ async def test_too_much_in_unfinished_requests_is_refused_and_let_go() -> None:
         assert (await client.ended(7)).status == "0"
         shared = server._shared
         assert shared is not None
-        await eventually(lambda: shared.held.size == 0)
+        await until(lambda: shared.held.size == 0)
 
 
 async def test_calls_wait_while_answers_do_and_all_are_answered_in_the_end() -> None:
@@ -211,5 +212,5 @@ async def test_a_client_that_reads_nothing_at_all_loses_its_connection() -> None
     async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 2**31 - 1}) as client:
         client.grow(0, 2**30)
         client.write(*(client.call(number, "/test.Odd/big", message("1000000")) for number in range(1, 41, 2)))
-        await eventually(lambda: server.connections == 1)
-        await eventually(lambda: server.connections == 0)
+        await until(lambda: server.connections == 1)
+        await until(lambda: server.connections == 0)

@@ -9,8 +9,9 @@ import hpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.transport.h2_peer import LIMITS, Odd, eventually, serving
+from tests.transport.h2_peer import LIMITS, Odd, serving
 from tests.transport.h2_wire import frame, head, message, wire
+from tests.waiting import until
 
 PATHS = [f"/test.Odd/{name}" for name in ("echo", "wait", "big", "collect", "mirror", "count", "unread", "none")]
 ids = st.sampled_from([1, 3, 5, 7, 9, 11])
@@ -59,10 +60,10 @@ async def converse(parts: list[bytes]) -> None:
         async with wire(server) as honest:
             honest.write(honest.call(1))
             assert (await honest.ended(1)).status == "0"
-        await eventually(lambda: server.connections == 0)
+        await until(lambda: server.connections == 0)
         shared = server._shared
         assert shared is not None
-        await eventually(lambda: not shared.runner.tasks)
+        await until(lambda: not shared.runner.tasks)
         assert shared.held.size == 0
     assert not broken
     assert len(asyncio.all_tasks()) == 1

@@ -11,8 +11,9 @@ import pytest
 from shortener.transport.h2.budget import Budget
 from shortener.transport.h2.errors import ProtocolError
 from shortener.transport.h2.outbox import Held, Outbox
-from tests.transport.h2_peer import LIMITS, Odd, eventually, serving, unary
+from tests.transport.h2_peer import LIMITS, Odd, serving, unary
 from tests.transport.h2_wire import WireClient, frame, head, message, wire
+from tests.waiting import until
 
 CALM = 11
 
@@ -78,8 +79,8 @@ async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(flood: Callabl
         await hostile.finish()
         assert [code for _, code in hostile.goaways] == [CALM]
         assert longest < 0.25  # 0.01 on an idle machine
-        await eventually(lambda: server.connections == 1)
-        await eventually(lambda: len(odd.ended) == len(odd.started) - 20)
+        await until(lambda: server.connections == 1)
+        await until(lambda: len(odd.ended) == len(odd.started) - 20)
 
 
 async def test_calls_pay_for_the_frames_around_them() -> None:
@@ -217,7 +218,7 @@ async def test_many_connections_with_zero_windows_hold_little() -> None:
         assert 0 < shared.held.size <= 10 * 300_100
         for client in clients:
             client.writer.close()
-        await eventually(lambda: server.connections == 0)
+        await until(lambda: server.connections == 0)
         assert shared.held.size == 0
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from shortener.gen.url import GetUrlResponse, Url
-from tests.transport.h2_peer import Odd, eventually, serving
+from tests.transport.h2_peer import Odd, serving
 from tests.transport.h2_wire import WireClient, frame, head, message, wire
+from tests.waiting import until
 
 NO_ERROR, PROTOCOL, FLOW, CLOSED, SIZE, REFUSED, CANCEL, COMPRESSION, CALM = 0, 1, 3, 5, 6, 7, 8, 9, 11
 ECHO = bytes(GetUrlResponse(url=Url(short_code="abc"), found=True))
@@ -170,7 +171,7 @@ async def test_data_after_end_stream_while_the_call_runs_is_a_stream_error() -> 
     odd = Odd()
     client = await talk(opened(path="/test.Odd/wait"), frame(0, 1, 1, message()), frame(0, 0, 1, b"x"), odd=odd)
     assert client.answers[1].reset == CLOSED
-    await eventually(lambda: odd.ended == ["CancelledError"])
+    await until(lambda: odd.ended == ["CancelledError"])
 
 
 async def test_frames_on_a_stream_that_we_reset_are_ignored() -> None:
