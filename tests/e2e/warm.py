@@ -23,11 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from typer.main import get_command
+
+from shortener import cli
 from shortener.analytics import geo, user_agent
 
 REQUEST_MAX = 1 << 17
 END_SECONDS = 10
-LOADED = ("shortener.cli", "shortener.client", "shortener.serving", "shortener.vault", "uvloop", "rich.progress")
+LOADED = ("shortener.client", "shortener.serving", "shortener.vault", "uvloop", "rich.progress")
 
 
 class Program:
@@ -186,13 +189,15 @@ def main(number: int) -> None:
     """Load the program, fork, and in each fork be the program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever is interrupted at a terminal ends us by closing
     for name in LOADED:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # not every Python has uvloop
+            importlib.import_module(name)
+    get_command(cli.main).make_context("shortener", ["version"])  # loads what reads options
     user_agent.patterns()
     gc.freeze()  # memory that is not looked at stays shared
     fork = fork_for(socket.socket(fileno=number))
     if fork is not None:
         fork.become()
-        sys.modules["shortener.cli"].main()
+        cli.main()
 
 
 if __name__ == "__main__":
