@@ -29,9 +29,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start servers as forks, but for the long forms, whose figures are told of whole processes."""
+    """Start servers as forks, but for the long forms, whose figures are told of whole processes.
+
+    And have xdist keep to the order of files, see below.
+    """
+    config.option.loadscopereorder = False
     if hasattr(os, "pidfd_open") and not config.getoption("--torture"):
         warm.starter = warm.Starter()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take longest, so that no worker is alone with one in the end.
+
+    Within the two parts the order stays as random as it was.
+    """
+    items.sort(key=lambda item: "torture" not in item.path.parts)
 
 
 def pytest_collection_finish() -> None:
