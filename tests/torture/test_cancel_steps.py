@@ -179,10 +179,10 @@ def tasks_of_calls() -> "set[asyncio.Task[Any]]":
 async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
     """See that nothing of any call is left, once passwords that were being hashed are."""
     async with asyncio.timeout(10):
-        await app.erasure._done.wait()
         while app.accounts._passwords._jobs or tasks_of_calls() - tasks or app.database.waiting_writes:  # type: ignore[attr-defined] # the real one  # noqa: ASYNC110 - many things, not one event
             await asyncio.sleep(0.001)
-    await app.database.transaction(lambda tx: None)  # What the writer's thread has begun is done after this.
+        await app.database.transaction(lambda tx: None)  # What the writer's thread has begun is done after this,
+        await app.erasure._done.wait()  # and the erasure which that began after this.
     readers = app.database._readers
     assert (len(readers._free), readers.depth) == (readers._count, 0)
     assert (app.cache._fills, app.cache._reads, app.links._render_qr._waiting) == ({}, set(), 0)  # type: ignore[attr-defined] # the real one
