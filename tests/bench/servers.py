@@ -19,7 +19,7 @@ from tests.bench.machine import SERVER_CORE, pinned
 from tests.bench.messages import message_class
 from tests.e2e import process
 
-IDLE_SECONDS_MAX = 120
+IDLE_SECONDS_MAX = 900
 GET_STATS = "/analytics.AnalyticsService/GetStats"
 LIST_URLS = "/url.URLService/ListURLs"
 
