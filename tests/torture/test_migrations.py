@@ -17,21 +17,24 @@ import pytest
 from shortener.storage.migrate import load_migrations, migrations_folder
 from shortener.storage.sqlite import open_database
 from tests.bench import load
-from tests.bench.dataset import YEAR_SECONDS, World
+from tests.bench.dataset import World
 from tests.torture.machine import need
 from tests.torture.migrating import apply, steps
 
 ROOT = Path(__file__).parents[2]
+END = 1_790_000_000
+NTH_MAX = 65_535
+"""strace counts no further."""
 FIRST = 3
 """The schema that the database is made with: the oldest that has clicks."""
 
 
 async def filled(path: Path, clicks: int) -> None:
-    """Make a database of the schema `FIRST` with so many clicks on a tenth of as many links."""
+    """Make a database of the schema `FIRST` with so many clicks of one day, ten thousand for each link."""
     from rich.progress import Progress
 
     apply(path, load_migrations(migrations_folder())[:FIRST])
-    world = World(max(clicks // 10, 1), clicks, 1_790_000_000 - YEAR_SECONDS, 1_790_000_000, "zipf", 1)
+    world = World(max(clicks // 10_000, 10), clicks, END - 86_400, END, "zipf", 1)
     async with open_database(
         path, readers=1, batch_max=4, queue_max=16, gather_seconds=0, busy_timeout_seconds=5, cache_bytes=256 << 20
     ) as database:
@@ -54,17 +57,24 @@ def state(path: Path) -> tuple[int, str]:
 
 
 def migrate_killed(path: Path, log: Path, nth: int) -> int:
-    """Migrate in a process that is killed at its `nth` write; return its status, and leave its writes in `log`."""
-    inject = ("-e", f"inject=pwrite64:signal=KILL:when={nth}") if nth else ()
-    command = ["strace", "-f", "-qqq", "-o", str(log), "-e", "trace=pwrite64", "-e", "signal=none", *inject]
-    done = subprocess.run(
-        [*command, sys.executable, "-m", "tests.torture.migrating", str(path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    return done.returncode
+    """Migrate in a process that is killed at its `nth` write; return its status, and leave its writes in `log`.
+
+    At a write so late that strace cannot count to it, the process is killed when that many were just made.
+    """
+    inject = ("-e", f"inject=pwrite64:signal=KILL:when={nth}") if 0 < nth <= NTH_MAX else ()
+    strace = ["strace", "-f", "-qqq", "-o", str(log), "-e", "trace=pwrite64", "-e", "signal=none", *inject]
+    command = [*([] if nth > NTH_MAX else strace), sys.executable, "-m", "tests.torture.migrating", str(path)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL) as running:
+        while nth > NTH_MAX and running.poll() is None:
+            if writes_of(running.pid) >= nth:
+                running.kill()
+    return running.returncode
+
+
+def writes_of(pid: int) -> int:
+    """The calls that a process has made to write anything."""
+    return int(Path(f"/proc/{pid}/io").read_text().partition("syscw: ")[2].split()[0])
 
 
 def copied(source: Path, target: Path) -> Path:

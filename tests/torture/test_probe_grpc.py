@@ -79,7 +79,7 @@ def samples(probed: process.Running, pb: SimpleNamespace) -> dict[str, list[byte
         "ListUsers": [user.ListUsersRequest(limit=5, offset=1)],
         "ExportUser": [user.ExportUserRequest(email="probe@example.com", with_clicks=True)],
         "EraseUser": [user.EraseUserRequest(email="gone@example.com")],
-        "TrackClick": [analytics.TrackClickRequest(short_code="probe", timestamp=1_700_000_000, **track)],
+        "TrackClick": [analytics.TrackClickRequest(short_code="track", timestamp=1_700_000_000, **track)],
         "GetStats": [analytics.GetStatsRequest(**ranges)],
         "GetTimeSeries": [analytics.GetTimeSeriesRequest(granularity="hour", **ranges)],
         "GetGeoStats": [analytics.GetGeoStatsRequest(short_code="probe", limit=5)],
@@ -98,7 +98,7 @@ def links(probed: process.Running, pb: SimpleNamespace) -> None:
     """The links that requests are about; other tests may have deleted them."""
     with grpc.insecure_channel(probed.url) as channel:
         stub = pb.url_pb2_grpc.URLServiceStub(channel)
-        for alias in ("probe", "prob"):
+        for alias in ("probe", "prob", "track"):
             request = pb.url_pb2.CreateCustomURLRequest(alias=alias, long_url="https://example.com/a", user_id="probe")
             with contextlib.suppress(grpc.RpcError):
                 stub.CreateCustomURL(request)
