@@ -48,11 +48,11 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running
 @pytest.fixture(scope="module")
 def samples(probed: process.Running, pb: SimpleNamespace) -> dict[str, list[bytes]]:
     """Valid requests of every method, about links and an account that exist."""
-    names = ("gone", "probe", "other")
+    names = ("probe", "other", "gone")
     people = [{"email": f"{name}@example.com", "password": PASSWORD} for name in names]
     with grpc.insecure_channel(probed.url) as channel:
         users = pb.user_pb2_grpc.UserServiceStub(channel)
-        [_, token, other] = [users.Register(pb.user_pb2.RegisterRequest(name="P", **person)).token for person in people]
+        [token, other, _] = [users.Register(pb.user_pb2.RegisterRequest(name="P", **person)).token for person in people]
     track = {"ip_address": "203.0.113.7", "user_agent": "Mozilla/5.0", "referer": "https://news.example/"}
     ranges: dict[str, Any] = {"short_code": "probe", "start_time": 1_700_000_000, "end_time": 1_700_360_000}
     requests: dict[str, list[betterproto.Message]] = {
@@ -70,7 +70,7 @@ def samples(probed: process.Running, pb: SimpleNamespace) -> dict[str, list[byte
         "DeleteURL": [url.DeleteUrlRequest(short_code="prob")],
         "IncrementClicks": [url.IncrementClicksRequest(short_code="probe")],
         "Register": [user.RegisterRequest(email="new@example.com", password=PASSWORD, name="N")],
-        "Login": [user.LoginRequest(**people[1])],
+        "Login": [user.LoginRequest(**people[0])],
         "GetProfile": [user.GetProfileRequest(token=token)],
         "UpdateProfile": [user.UpdateProfileRequest(token=other, name="Q", email="other@example.com")],
         "ValidateToken": [user.ValidateTokenRequest(token=token)],
