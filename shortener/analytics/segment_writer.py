@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,8 @@ class SegmentWriter:
         """Clicks lost since the start because a write failed."""
         self.sync_failures = 0
         """How often the disk refused to confirm."""
+        self.dirty_since = 0.0
+        """When the oldest click was flushed that no sync has begun for; by the monotonic clock."""
         self._segment_size_max = segment_size_max
         self._number = number
         self._offset = 0
@@ -91,6 +94,7 @@ class SegmentWriter:
         self.records += len(pending)
         if not self._dirty:
             self._dirty = True
+            self.dirty_since = time.monotonic()
             self._dirtied.set()
 
     def open_segment(self) -> None:

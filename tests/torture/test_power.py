@@ -3,6 +3,8 @@
 The data directory lies on an XFS of its own, which is told to forget all that is not on its disk, and is mounted anew.
 """
 
+import contextlib
+import os
 import threading
 import time
 from bisect import bisect_right
@@ -18,7 +20,7 @@ from tests.contract.clients import stubs_of
 from tests.e2e import process
 from tests.torture.agreement import copied
 from tests.torture.clickers import Clicker
-from tests.torture.machine import PowerDisk, power_disk
+from tests.torture.machine import DISK_BYTES, PowerDisk, power_disk, small_disk
 from tests.torture.test_faults import metric
 from tests.torture.test_kill import assert_stored
 from tests.torture.writers import Writer
@@ -26,6 +28,8 @@ from tests.waiting import wait_for
 
 WRITERS, CLICKERS = 8, 8
 SYNC_SECONDS = 0.1
+QUICK_ALLOWANCE_SECONDS = 0.4
+"""Only in the quick form, which runs among all other tests: the server may have to wait for a core there."""
 
 
 class TimedClicker(Clicker):
@@ -47,14 +51,43 @@ class TimedClicker(Clicker):
             self.times = []
 
 
-def cut_power(disk: PowerDisk, server: process.Running) -> float:
-    """Cut it, and end the server, which can keep nothing any more. Return when the cut began."""
+class OwnSyncs(threading.Thread):
+    """Syncs a file of its own again and again until the power goes, to learn how long the disk takes for that."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._file = (folder / "own").open("wb", buffering=0)
+        self._took: list[tuple[float, float]] = []
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError), self._file:
+            while True:
+                began = time.monotonic()
+                try:
+                    self._file.write(b"x")
+                    os.fdatasync(self._file.fileno())
+                finally:
+                    ended = time.monotonic()
+                    self._took.append((ended, ended - began))
+                time.sleep(0.005)
+
+    def slowest_since(self, moment: float) -> float:
+        """How long the slowest sync took that ended after that moment. To be asked after the cut."""
+        self.join()
+        return max(seconds for ended, seconds in self._took if ended > moment)
+
+
+def cut_power(disk: PowerDisk, server: process.Running, end: Callable[[], None] = lambda: None) -> tuple[float, float]:
+    """Cut it, and end the server, which can keep nothing any more. Return when the cut began and ended."""
     began = time.monotonic()
     disk.cut()
+    ended = time.monotonic()
     server.kill()
+    end()  # whatever else uses the disk
     disk.unplug()
     disk.plug()
-    return began
+    return began, ended
 
 
 def sound(data_dir: Path) -> None:
@@ -105,11 +138,15 @@ def test_how_many_clicks_a_power_cut_takes(
     figure: Callable[[str, str], None],
     durability: str,
 ) -> None:
-    """The last redirect that is not lost was answered a tenth of a second before the cut, and what the sync takes."""
-    rounds, lost, answered_in_all, longest = size(1, 50), 0, 0, 0.0
+    """The oldest redirect that is lost was answered a tenth of a second before the end of the cut, or less.
+
+    The disk is in memory, since one that other programs keep busy can take longer than that for a single sync. Two
+    things are allowed on top, which a busy machine makes long: the cut itself, and a sync of the test's own just then.
+    """
+    rounds, lost, answered_in_all, over, longest, excess = size(1, 50), 0, 0, 0, 0.0, 0.0
     clickers = [TimedClicker("") for _ in range(CLICKERS)]
     sure = dict.fromkeys(range(CLICKERS), 0)
-    with power_disk(tmp_path) as disk:
+    with small_disk(tmp_path, DISK_BYTES) as memory, power_disk(memory) as disk:
         data_dir = disk.mounted / "data"
         for number in range(rounds):
             server = process.start(data_dir, CLICKS_DURABILITY=durability, CLICKS_SYNC_SECONDS=SYNC_SECONDS)
@@ -124,9 +161,11 @@ def test_how_many_clicks_a_power_cut_takes(
             threads = [threading.Thread(target=clicker.run, args=(server, stopping)) for clicker in clickers]
             for thread in threads:
                 thread.start()
+            syncs = OwnSyncs(disk.mounted)
             wait_for(lambda: sum(clicker.answered for clicker in clickers) >= 200, seconds=60)
             time.sleep(number % 10 / 20)
-            began = cut_power(disk, server)
+            began, ended = cut_power(disk, server, syncs.join)
+            allowed = SYNC_SECONDS + (ended - began) + syncs.slowest_since(began - 3 * SYNC_SECONDS)
             stopping.set()
             for thread in threads:
                 thread.join()
@@ -136,6 +175,7 @@ def test_how_many_clicks_a_power_cut_takes(
             sound(data_dir)
             with copied(data_dir) as database:
                 counts = dict(database.execute("SELECT short_code, clicks FROM links"))
+            ages = [0.0]
             for index, clicker in enumerate(clickers):
                 counted = counts[clicker.code] - sure[index]
                 answered = bisect_right(clicker.times, began)
@@ -143,15 +183,18 @@ def test_how_many_clicks_a_power_cut_takes(
                 assert counted <= clicker.sent
                 if counted < answered:
                     lost += answered - counted
-                    longest = max(longest, began - clicker.times[counted])
+                    ages.append(ended - clicker.times[counted])
                 sure[index] = counts[clicker.code]
                 clicker.sent = 0
+            longest, excess = max(longest, *ages), max(excess, max(ages) - allowed)
+            over += max(ages) > SYNC_SECONDS
     assert answered_in_all > 100 * rounds
     if durability == "power":
         assert lost == 0
     figure(
         f'clicks and a power cut, clicks.durability = "{durability}"',
         f"{rounds} cuts, {answered_in_all:,} redirects answered, {lost:,} not counted; "
-        f"the oldest of them was answered {longest * 1000:.0f} ms before the cut",
+        f"the oldest of them was answered {longest * 1000:.0f} ms before the end of the cut; more than 100 ms in "
+        f"{over} cuts, by {excess * 1000:.0f} ms more than the cut and a sync of the test's own took",
     )
-    assert longest < SYNC_SECONDS + 0.4  # what waits is synced every 100 ms; the sync itself takes its time
+    assert excess <= size(1, 0) * QUICK_ALLOWANCE_SECONDS
