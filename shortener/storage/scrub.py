@@ -91,8 +91,8 @@ class Scrubber:
         await self._on_writer(lambda: _empty_log(self._writer.raw))
         size = _page_size(self._file)
         count = os.fstat(self._file).st_size // size
-        if count > _PAGES_MAX:
-            _log.warning("the database is too large for its unused space to be overwritten: VACUUM does it")
+        if count > _PAGES_MAX or _has_pointer_maps(self._file):
+            _log.warning("the unused space of a database like this one is not overwritten: VACUUM does it")
             return
         at_once = _LOOK_BYTES // size
         for first in range(1, count, at_once):  # The first page holds nothing but the schema.
@@ -163,6 +163,11 @@ def _empty_log(raw: sqlite3.Connection) -> bool:
     finally:
         raw.execute(f"PRAGMA busy_timeout = {int(timeout)}").fetchall()
     return not is_busy
+
+
+def _has_pointer_maps(file: int) -> bool:
+    """Whether the database was made with `auto_vacuum`: pages of pointers may begin like those of a b-tree."""
+    return os.pread(file, 4, 52) != bytes(4)
 
 
 def _page_size(file: int) -> int:

@@ -98,6 +98,28 @@ async def test_nothing_is_left_and_nothing_else_is_lost(tmp_path: Path, page_siz
         assert raw.execute("PRAGMA page_size").fetchall() == [(page_size,)]
 
 
+async def test_a_database_with_pages_of_pointers_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, dice = tmp_path / "test.db", random.Random(1)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA auto_vacuum = FULL")
+        raw.execute("VACUUM")
+    async with opening(path) as database:
+        await database.transaction(lambda tx: churn(tx, dice))
+        await database.transaction(forget)
+        await database.scrub()
+        before = path.read_bytes()
+        await database.scrub()
+        assert path.read_bytes() == before
+    assert SECRET in before
+    assert {record.message for record in caplog.records} == {
+        "the unused space of a database like this one is not overwritten: VACUUM does it"
+    }
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 async def test_reads_and_writes_go_on_meanwhile(tmp_path: Path) -> None:
     path, dice = tmp_path / "test.db", random.Random(2)
     async with opening(path) as database:

@@ -18,6 +18,8 @@ class Limits:
     `held_max` follow from the largest message (see `scaled`). A client that lets answers wait `write_seconds` without
     taking any loses its connection.
     `slice_seconds` is how long one connection may keep the event loop before others have their turn.
+    A client is given `drain_ping_seconds` to say that it has heard that we leave, as by grpc-go; calls that come later
+    are refused.
     """
 
     idle_frames_max: int = 1000
@@ -30,7 +32,7 @@ class Limits:
     slice_seconds: float = 0.002
     header_table_size: int = 4096
     header_cache_max: int = 128
-    drain_ping_seconds: float = 1.0
+    drain_ping_seconds: float = 5.0
     sweep_seconds: float = 0.5
 
     def scaled(self, message_size_max: int) -> Self:
