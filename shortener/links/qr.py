@@ -48,6 +48,11 @@ class QrCodes:
         """How many callers wait for an image."""
         return self._waiting
 
+    def admit(self) -> None:
+        """See `RenderQr`."""
+        if self._waiting >= self._waiting_max:
+            raise errors.Exhausted("too many QR codes are being drawn", overload=True)
+
     async def __call__(self, short_url: str, image: QrFormat) -> bytes:
         """See `RenderQr`."""
         key = (image, short_url)
@@ -55,8 +60,7 @@ class QrCodes:
             return self._images[key]
         except KeyError:
             pass
-        if self._waiting >= self._waiting_max:
-            raise errors.Exhausted("too many QR codes are being drawn", overload=True)
+        self.admit()
         loop = asyncio.get_running_loop()
         drawn: asyncio.Future[bytes] = loop.create_future()
         if not self._line:

@@ -76,6 +76,8 @@ class LinkService:
         Raises `errors.Invalid`; `errors.Conflict` for a key that came with another request; `errors.Exhausted` when
         too many QR codes wait or too many keys are kept; `CodesExhausted`.
         """
+        if with_qr:
+            self._render_qr.admit()
         destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
         expires_at = parse_expires_at(expires_at)
@@ -103,6 +105,8 @@ class LinkService:
         for the owner's own deleted alias), and for a key that came with another request; `errors.Exhausted` when too
         many QR codes wait or too many keys are kept.
         """
+        if with_qr:
+            self._render_qr.admit()
         alias = parse_alias(alias)
         destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)

@@ -1,5 +1,7 @@
 """Failures as gRPC statuses with google.rpc details: the wire's half of the domain's errors."""
 
+import functools
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped] # ships no annotations
@@ -35,5 +37,11 @@ def details_of(failure: errors.Failure) -> list[Message]:
             metadata["field"] = failure.field
         return [ErrorInfo(reason="ALREADY_EXISTS", domain=DOMAIN, metadata=metadata)] if metadata else []
     if isinstance(failure, errors.Exhausted):
-        return [RetryInfo(retry_delay=Duration(seconds=failure.retry_after_seconds))]
+        return [_retry_after(failure.retry_after_seconds)]
     return []
+
+
+@functools.lru_cache(64)
+def _retry_after(seconds: int) -> Message:
+    info: Message = RetryInfo(retry_delay=Duration(seconds=seconds))
+    return info

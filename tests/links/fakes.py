@@ -106,11 +106,16 @@ class ListedCodes:
 
 
 class FakeQr:
-    """A `RenderQr` whose image is its own description. `failure` is raised instead, when set."""
+    """A `RenderQr` whose image is its own description. `failure` is raised instead, when set; `full` by `admit`."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.full: Exception | None = None
         self.drawn: list[tuple[str, QrFormat]] = []
+
+    def admit(self) -> None:
+        if self.full:
+            raise self.full
 
     async def __call__(self, short_url: str, image: QrFormat) -> bytes:
         if self.failure:

@@ -246,6 +246,18 @@ async def test_qr_codes(service: LinkService) -> None:
     assert await service.qr(code, "svg", owner_id="1") == b"svg of http://localhost:8081/code0001"
 
 
+@pytest.mark.parametrize("with_qr", [True, False])
+async def test_who_wants_a_qr_code_while_too_many_wait_is_refused_before_other_work(with_qr: bool) -> None:
+    qr = FakeQr()
+    qr.full = errors.Exhausted("too many", overload=True)
+    service = a_link_service(render_qr=qr)
+    with pytest.raises(errors.Exhausted if with_qr else errors.Invalid):
+        await service.create("no URL", "1", expires_at=0, with_qr=with_qr)
+    with pytest.raises(errors.Exhausted if with_qr else errors.Invalid):
+        await service.create_custom("alias", "no URL", "1", expires_at=0, with_qr=with_qr)
+    assert qr.drawn == []
+
+
 async def test_a_cancelled_create_leaves_no_link_while_its_qr_code_is_drawn(store: MemoryLinkStore) -> None:
     drawing = asyncio.Event()
 

@@ -1,5 +1,6 @@
 """Judges a request's header list (RFC 9113 section 8, gRPC over HTTP/2) once; connections keep the verdict."""
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,15 @@ from grpclib.const import Handler, Status
 from shortener.transport.h2.errors import ErrorCode, ProtocolError
 from shortener.transport.h2.hpack import Field, literal
 from shortener.transport.h2.messages import decoder, encoder, list_encoder
-from shortener.transport.h2.metadata import Value, custom_pairs, encode_details, encode_message, parse_timeout
+from shortener.transport.h2.metadata import (
+    Details,
+    Value,
+    custom_pairs,
+    encode_details,
+    encode_message,
+    parse_timeout,
+    typed_details,
+)
 from shortener.transport.settings import RpcSettings
 
 CONTENT_TYPE = "application/grpc"
@@ -61,12 +70,21 @@ def _malformed(reason: str) -> ProtocolError:
 
 def status_block(status: Status, message: str | None, details: Any, fields: list[Field]) -> bytes:
     """Return the header block of trailers."""
-    block = literal("grpc-status", str(status.value))
-    if message:
-        block += literal("grpc-message", encode_message(message))
     if details:
-        block += literal("grpc-status-details-bin", encode_details(status, message, details))
+        block = _detailed(status.value, message or "", typed_details(details))
+    else:
+        block = _status(status.value, message)
     return block + b"".join(literal(*field) for field in fields)
+
+
+def _status(status: int, message: str | None) -> bytes:
+    block = literal("grpc-status", str(status))
+    return block + literal("grpc-message", encode_message(message)) if message else block
+
+
+@functools.lru_cache(256)  # under overload most calls are refused alike: 20 µs each
+def _detailed(status: int, message: str, details: Details) -> bytes:
+    return _status(status, message) + literal("grpc-status-details-bin", encode_details(status, message, details))
 
 
 def trailers_only(status: Status, message: str, *fields: Field, http_status: str = "200") -> bytes:

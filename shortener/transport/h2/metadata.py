@@ -2,20 +2,19 @@
 
 import base64
 import binascii
-import functools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NewType, cast
 
 from google.protobuf.message import Message
 from google.rpc import status_pb2  # type: ignore[import-untyped]  # it brings no types
-from grpclib.const import Status
 from multidict import MultiDict
 
 from shortener.transport.h2.hpack import Field
 
 Value = str | bytes
 Metadata = NewType("Metadata", "MultiDict[Value]")
+Details = tuple[tuple[str, bytes], ...]
 MetadataLike = Mapping[str, Value] | Collection[tuple[str, Value]]
 
 _UNIT_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -88,17 +87,15 @@ def encode_custom(metadata: MetadataLike) -> list[Field]:
     return fields
 
 
-def encode_details(status: Status, message: str | None, details: Collection[Any]) -> str:
-    """Return grpc-status-details-bin: a google.rpc.Status around google.protobuf messages."""
-    typed = [
-        (detail.DESCRIPTOR.full_name, detail.SerializeToString()) for detail in cast("Collection[Message]", details)
-    ]
-    return _details(status.value, message or "", tuple(typed))
+def typed_details(details: Collection[Any]) -> Details:
+    """Return the type and the bytes of google.protobuf messages."""
+    messages = cast("Collection[Message]", details)
+    return tuple((message.DESCRIPTOR.full_name, message.SerializeToString()) for message in messages)
 
 
-@functools.lru_cache(256)  # under overload most calls are refused alike: 15 µs each
-def _details(status: int, message: str, typed: tuple[tuple[str, bytes], ...]) -> str:
+def encode_details(status: int, message: str, details: Details) -> str:
+    """Return grpc-status-details-bin: a google.rpc.Status around messages of these types and bytes."""
     whole = status_pb2.Status(code=status, message=message)
-    for name, value in typed:
+    for name, value in details:
         whole.details.add(type_url=f"type.googleapis.com/{name}", value=value)
     return encode_binary(whole.SerializeToString())
