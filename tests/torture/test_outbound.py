@@ -33,7 +33,7 @@ def outbound(trace: str) -> list[str]:
         if match is None or match["call"] not in CALLS.split(","):
             continue
         addresses = [v4 or v6 for _, v4, v6 in _ADDRESS.findall(match["arguments"])]
-        if any(not address.startswith("127.") and address != "::1" for address in addresses):
+        if any(not address.startswith(("127.", "::ffff:127.")) and address != "::1" for address in addresses):
             found.append(line)
     return found
 
@@ -45,10 +45,10 @@ def test_a_trace_is_read_rightly() -> None:
         'inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, 28) = 1'
     )
     near = far.replace("192.0.2.1", "127.0.0.1")
-    near6 = far6.replace("2001:db8::1", "::1")
+    near6, mapped = far6.replace("2001:db8::1", "::1"), far6.replace("2001:db8::1", "::ffff:127.0.0.1")
     path = '12 connect(7, {sa_family=AF_UNIX, sun_path="/run/nscd/socket"}, 110) = -1 ENOENT'
     connected = '12 sendto(7, "x", 1, 0, NULL, 0) = 1'
-    assert outbound(f"{far}\n{near}\n{far6}\n{near6}\n{path}\n{connected}") == [far, far6]
+    assert outbound(f"{far}\n{near}\n{far6}\n{near6}\n{mapped}\n{path}\n{connected}") == [far, far6]
 
 
 def use(server: process.Running, pb: SimpleNamespace) -> None:

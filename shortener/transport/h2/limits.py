@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 _RECEIVE_MIN, _RECEIVE_MESSAGES = 4_194_304, 4
-_HELD_MIN, _HELD_MESSAGES = 16_777_216, 16
+_HELD_MIN, _HELD_MESSAGES = 8_388_608, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Limits:
     def scaled(self, message_size_max: int) -> Self:
         """Return the same limits with each 0 replaced by what messages of up to `message_size_max` bytes need.
 
-        A connection may then hold four of the largest messages (at least 4 MiB), the server sixteen (16 MiB).
+        A connection may then hold four of the largest messages (at least 4 MiB), the server sixteen (8 MiB).
         """
         return replace(
             self,
