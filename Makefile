@@ -35,7 +35,7 @@ test:  ## The whole test suite
 	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 torture:  ## The long forms of the tests of promises, an hour or so; ARGS="-k crash" for a part
-	$(PYTHON) -m pytest tests/torture --torture --timeout 7200 -p no:randomly $(ARGS)
+	$(PYTHON) -m pytest tests/promises --torture --timeout 7200 -p no:randomly $(ARGS)
 
 bench:  ## Measure beside nginx, aiohttp, grpcio and grpclib (needs wrk, h2load and nginx)
 	$(PYTHON) -m tests.bench

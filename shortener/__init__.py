@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from shortener.sections import (
+from shortener.config.sections import (
     Analytics,
     Auth,
     Cache,
@@ -55,8 +55,8 @@ async def open(config: Config | None = None, *, serve: bool = True) -> "AsyncIte
     `config.ConfigError`.
     """
     # Imported here so that `import shortener` costs nothing, and its modules can be used without any framework.
-    from shortener import config as checks  # noqa: PLC0415 - see above
     from shortener.app import open_app  # noqa: PLC0415 - see above
+    from shortener.config import loading as checks  # noqa: PLC0415 - see above
 
     config = config or Config()
     checks.check(config)
@@ -64,8 +64,8 @@ async def open(config: Config | None = None, *, serve: bool = True) -> "AsyncIte
         async with open_app(config) as app:
             yield app
         return
-    from shortener.listen import bind  # noqa: PLC0415 - see above
-    from shortener.servers import open_servers  # noqa: PLC0415 - see above
+    from shortener.server.listeners import open_servers  # noqa: PLC0415 - see above
+    from shortener.server.sockets import bind  # noqa: PLC0415 - see above
 
     with bind(config) as sockets:
         async with open_servers(config, sockets) as servers:

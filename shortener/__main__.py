@@ -1,5 +1,5 @@
 """`python -m shortener` is the command line."""
 
-from shortener.cli import main
+from shortener.cli.program import main
 
 main()

@@ -6,53 +6,54 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from shortener import datafiles, errors, rates
+from shortener import errors, rates
 from shortener.accounts import AccountService
 from shortener.accounts import rest as accounts_rest
-from shortener.accounts.keys import load_keys
 from shortener.accounts.passwords import Argon2idPasswords
-from shortener.accounts.store import SqliteAccountStore
+from shortener.accounts.signing_keys import load_keys
+from shortener.accounts.sqlite import SqliteAccountStore
 from shortener.accounts.throttle import LoginThrottle
 from shortener.accounts.tokens import JwtTokens
 from shortener.analytics import rest as analytics_rest
+from shortener.analytics.clients.recorder import ClickRecorder
 from shortener.analytics.collector import ClickCollector
-from shortener.analytics.describe import ClickRecorder
-from shortener.analytics.export_reports import SqliteClickExport
-from shortener.analytics.journal import Journal
-from shortener.analytics.removal_store import SqliteClickRemoval
+from shortener.analytics.journal.journal import Journal
+from shortener.analytics.module import open_analytics
 from shortener.analytics.retention import ClickRetention
 from shortener.analytics.rpc import AnalyticsRpc
 from shortener.analytics.service import AnalyticsService
-from shortener.app_analytics import open_analytics
+from shortener.analytics.sqlite.export import SqliteClickExport
+from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.clock import Clock, system_clock
-from shortener.config import ConfigError
+from shortener.config.loading import ConfigError
+from shortener.config.sections import Config
+from shortener.idempotency import Replays
+from shortener.idempotency.opening import open_replays
 from shortener.ids import NewId, random_id
 from shortener.limits import Limits
 from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
-from shortener.links.blocklist import ListError
 from shortener.links.cache import CachedLinkStore
 from shortener.links.codes import random_codes
+from shortener.links.lists.blocklist import ListError
+from shortener.links.lists.screen import Screen, followed, load_screen
 from shortener.links.qr import QrCodes
 from shortener.links.rpc import UrlRpc
-from shortener.links.screen import Screen, followed, load_screen
-from shortener.links.store import SqliteLinkStore
+from shortener.links.sqlite import SqliteLinkStore
+from shortener.net.addresses import ClientAddresses
 from shortener.privacy import Erasure, Exporter
 from shortener.privacy import rest as privacy_rest
 from shortener.privacy.erasure import open_erasure
 from shortener.privacy.rpc import PrivacyRpc
-from shortener.replays import Replays
-from shortener.replays.keeping import open_replays
-from shortener.sections import Config
+from shortener.rest.auth import Authenticate
+from shortener.rest.routes import Route
+from shortener.rpc.callers import Caller
+from shortener.storage import file_names as datafiles
 from shortener.storage.data_dir import lock_data_dir
-from shortener.storage.faults import unusable
-from shortener.storage.migrate import load_migrations, migrate, migrations_folder, pending
-from shortener.storage.sqlite import SqliteDatabase, open_database
+from shortener.storage.sqlite.database import SqliteDatabase, open_database
+from shortener.storage.sqlite.faults import unusable
+from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder, pending
 from shortener.tasks import finish, in_thread
-from shortener.transport.addresses import ClientAddresses
-from shortener.transport.auth import Authenticate
-from shortener.transport.callers import Caller
-from shortener.transport.routes import Route
 
 QR_IMAGES_MAX = 1000
 

@@ -1,6 +1,6 @@
 """Everything that can go wrong, in the domain's own words; a leaf that knows no protocol.
 
-`transport/statuses.py` holds the one table from `Code` to gRPC and HTTP numbers.
+`net/statuses.py` holds the one table from `Code` to gRPC and HTTP numbers.
 """
 
 import enum

@@ -1,10 +1,10 @@
 """The limits as the configuration has them, and whom none of them touches."""
 
 from shortener.accounts.throttle import LoginRates, LoginThrottle
+from shortener.config.sections import Config
 from shortener.limits import Limits, Rate, Rates
-from shortener.sections import Config
-from shortener.transport.addresses import ClientAddresses
-from shortener.transport.callers import Caller, Callers, trusted
+from shortener.net.addresses import ClientAddresses
+from shortener.rpc.callers import Caller, Callers, trusted
 
 
 def limits(config: Config) -> Limits:

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from tests.contract import reference
-from tests.e2e import process, warm
+from tests.support import process, warm
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -22,10 +22,10 @@ both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=Tr
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `--update-golden` write the golden files anew, where nothing in them was changed or removed.
 
-    And let `--torture` choose the long forms of tests/torture.
+    And let `--torture` choose the long forms of tests/promises.
     """
     parser.addoption("--update-golden", action="store_true", help="add what is new to the golden files")
-    parser.addoption("--torture", action="store_true", help="run the long forms of tests/torture")
+    parser.addoption("--torture", action="store_true", help="run the long forms of tests/promises")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Within the two parts the order stays as random as it was.
     """
-    items.sort(key=lambda item: "torture" not in item.path.parts)
+    items.sort(key=lambda item: "promises" not in item.path.parts)
 
 
 def pytest_collection_finish() -> None:

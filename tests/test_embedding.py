@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import shortener
-from shortener.accounts.keys import SecretError
+from shortener.accounts.signing_keys import SecretError
 from shortener.analytics.faults import DataFileError
-from shortener.listen import NAMES, ListenError
-from shortener.storage.faults import StorageError
+from shortener.server.sockets import NAMES, ListenError
+from shortener.storage.sqlite.faults import StorageError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
 

@@ -4,8 +4,8 @@ from shortener.accounts import wire
 from shortener.accounts.service import AccountService
 from shortener.errors import Code
 from shortener.gen import user as pb
-from shortener.transport.auth import Authenticate, Principal
-from shortener.transport.routes import Call, Reply, Route
+from shortener.rest.auth import Authenticate, Principal
+from shortener.rest.routes import Call, Reply, Route
 
 _PROFILE_PATH = "/api/auth/profile"
 _NO_STORE = {"Cache-Control": "no-store"}  # answers that carry a token (RFC 6750 section 5.3)

@@ -6,14 +6,14 @@ from grpclib.server import Stream
 from shortener.accounts import wire
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
-from shortener.transport.callers import Caller, trusted
-from shortener.transport.rpc import received
+from shortener.rpc.callers import Caller, trusted
+from shortener.rpc.guard import received
 
 LOGIN = "/user.UserService/Login"
 
 
 class UserRpc(pb.UserServiceBase):
-    """The service as the RPC servers take it. Raises the domain's errors; `transport/rpc.py` translates them."""
+    """The service as the RPC servers take it. Raises the domain's errors; `rpc/guard.py` translates them."""
 
     def __init__(self, accounts: AccountService, *, caller: Caller = trusted) -> None:
         """Serve `accounts`; `caller` tells whose logins are throttled, nobody's unless given."""

@@ -4,7 +4,7 @@ from shortener.accounts.model import Account
 from shortener.accounts.ports import Claims
 from shortener.accounts.service import SignedIn
 from shortener.gen import user as pb
-from shortener.transport.codec import build
+from shortener.rpc.codec import build
 
 
 def register_response(signed_in: SignedIn) -> pb.RegisterResponse:

@@ -14,15 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shortener.analytics import frames
-from shortener.analytics.journal import Journal
+from shortener.analytics.journal import records as frames
+from shortener.analytics.journal.journal import Journal
 from shortener.analytics.model import START, Click, Observation, Position
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
 from shortener.links.model import LinkRef
-from shortener.pace import Paced
-from shortener.priority import step_back
+from shortener.net.memo import Memo
+from shortener.observe.once_per_second import Paced
 from shortener.tasks import finish
-from shortener.transport.memo import Memo
+from shortener.thread_priority import step_back
 from shortener.tx import Transactions, Tx
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from shortener.analytics.service import AnalyticsService
 from shortener.analytics.stats import PLACES_DEFAULT, PLACES_MAX, POINTS_MAX, Granularity
 from shortener.errors import Code
 from shortener.gen.analytics import GetGeoStatsResponse, GetStatsResponse, GetTimeSeriesResponse
-from shortener.transport.routes import Call, Query, Reply, Route
+from shortener.rest.routes import Call, Query, Reply, Route
 
 START = Query("start_time", int, "Unix seconds of the first moment counted; 0 or absent: no bound.", low=0)
 END = Query("end_time", int, "Unix seconds of the first moment not counted; 0 or absent: no bound.", low=0)

@@ -15,7 +15,7 @@ from shortener.gen.analytics import (
     TrackClickRequest,
     TrackClickResponse,
 )
-from shortener.transport.idempotency import keyed
+from shortener.rpc.idempotency import keyed
 
 TRACK_CLICK = "/analytics.AnalyticsService/TrackClick"
 

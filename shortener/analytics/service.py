@@ -24,9 +24,9 @@ from shortener.analytics.stats import (
     rank_countries,
 )
 from shortener.clock import Clock
+from shortener.idempotency import Answer, Asked, Replays
 from shortener.links import Link, LinkService
 from shortener.links.model import unknown_link
-from shortener.replays import Answer, Asked, Replays
 from shortener.tx import Transactions, Tx
 
 AHEAD_MAX_SECONDS = DAY

@@ -11,7 +11,7 @@ from betterproto import Message
 
 from shortener.analytics.stats import CityCount, CountryCount, DeviceCounts, GeoStats, ReferrerCount, Stats, TimePoint
 from shortener.gen import analytics as wire
-from shortener.transport.codec import build, builder
+from shortener.rpc.codec import build, builder
 
 T = TypeVar("T")
 M = TypeVar("M")

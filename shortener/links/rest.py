@@ -9,8 +9,8 @@ from shortener.links import wire
 from shortener.links.model import Created
 from shortener.links.ports import QrFormat
 from shortener.links.service import LinkService
-from shortener.transport.idempotency import REPLAYED
-from shortener.transport.routes import Call, Query, Reply, Route
+from shortener.rest.routes import Call, Query, Reply, Route
+from shortener.rpc.idempotency import REPLAYED
 
 _LIST_PATH = "/api/urls"
 _LINK_PATH = "/api/urls/{short_code}"

@@ -7,8 +7,8 @@ from shortener import errors
 from shortener.gen import url as pb
 from shortener.links import wire
 from shortener.links.service import LinkService
-from shortener.transport.idempotency import keyed
-from shortener.transport.rpc import received
+from shortener.rpc.guard import received
+from shortener.rpc.idempotency import keyed
 
 CREATE_URL = "/url.URLService/CreateURL"
 CREATE_CUSTOM_URL = "/url.URLService/CreateCustomURL"
@@ -16,7 +16,7 @@ GET_URL = "/url.URLService/GetURL"
 
 
 class UrlRpc(pb.UrlServiceBase):
-    """The service as the RPC servers take it. Raises the domain's errors; `transport/rpc.py` translates them."""
+    """The service as the RPC servers take it. Raises the domain's errors; `rpc/guard.py` translates them."""
 
     def __init__(self, links: LinkService) -> None:
         self._links = links

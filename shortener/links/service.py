@@ -5,6 +5,7 @@ from typing import cast
 
 from shortener import errors
 from shortener.clock import Clock
+from shortener.idempotency import Answer, Asked, Replays
 from shortener.links.aliases import alternatives
 from shortener.links.destination import OwnAddresses, parse_destination
 from shortener.links.model import (
@@ -21,7 +22,6 @@ from shortener.links.model import (
     unknown_link,
 )
 from shortener.links.ports import Blocks, LinkStore, NewCode, QrFormat, RenderQr
-from shortener.replays import Answer, Asked, Replays
 from shortener.tx import Transactions, Tx
 
 CODE_ATTEMPTS_MAX = 10

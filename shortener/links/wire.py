@@ -5,7 +5,7 @@ from base64 import b64encode
 from shortener.gen import url as pb
 from shortener.links.model import INT32_MAX, Created, Link, LinkPage
 from shortener.links.service import LinkService
-from shortener.transport.codec import build
+from shortener.rpc.codec import build
 
 
 def url_message(links: LinkService, link: Link) -> pb.Url:

@@ -9,7 +9,7 @@ from shortener.gen import user as pb
 from shortener.privacy.erasure import Erasure
 from shortener.privacy.export import Exporter
 from shortener.privacy.rpc import erased
-from shortener.transport.routes import Call, Query, Reply, Route
+from shortener.rest.routes import Call, Query, Reply, Route
 
 _TYPE = "application/json"
 

@@ -5,8 +5,8 @@ from shortener.accounts.rpc import UserRpc
 from shortener.gen import user as pb
 from shortener.privacy.erasure import Erasure
 from shortener.privacy.export import Exporter
-from shortener.transport.callers import Caller, trusted
-from shortener.transport.codec import build
+from shortener.rpc.callers import Caller, trusted
+from shortener.rpc.codec import build
 
 
 class PrivacyRpc(UserRpc):

@@ -6,10 +6,10 @@ from time import perf_counter
 from typing import TypeAlias
 
 from shortener.clock import Clock
+from shortener.observe.request_log import RequestLog
 from shortener.redirect.answer import RedirectAnswer
 from shortener.redirect.counting import Counting
 from shortener.redirect.settings import Traffic
-from shortener.requestlog import RequestLog
 
 Observe: TypeAlias = Callable[[str, str, float, int], None]
 """Told of answers: the lane (fast or slow), the status, the seconds each took, and how many."""

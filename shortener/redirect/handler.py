@@ -13,6 +13,9 @@ from shortener import errors
 from shortener.clock import Clock
 from shortener.ids import NewId
 from shortener.links.model import Link
+from shortener.net.addresses import ClientAddresses
+from shortener.net.statuses import http_status
+from shortener.observe.request_log import RequestLog
 from shortener.redirect import pages
 from shortener.redirect.accept import prefers_problem
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
@@ -22,9 +25,6 @@ from shortener.redirect.head import can_be_short_code
 from shortener.redirect.icon import favicon
 from shortener.redirect.ports import Misses, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import Traffic
-from shortener.requestlog import RequestLog
-from shortener.transport.addresses import ClientAddresses
-from shortener.transport.statuses import http_status
 
 log = logging.getLogger(__name__)
 

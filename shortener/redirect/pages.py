@@ -6,8 +6,8 @@ import json
 from html import escape
 
 from shortener.errors import Code
-from shortener.transport import statuses
-from shortener.transport.problems import HTTP_PROBLEMS
+from shortener.net import statuses
+from shortener.rest.problems import HTTP_PROBLEMS
 
 HTML_TYPE = "text/html; charset=utf-8"
 PROBLEM_TYPE = "application/problem+json"

@@ -8,6 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from shortener.clock import Clock
 from shortener.ids import NewId
 from shortener.links.model import Link
+from shortener.net.accepting import accept_on
+from shortener.net.addresses import ClientAddresses
+from shortener.net.memo import Memo
+from shortener.net.queued import Queued
+from shortener.net.refusals import Refusals
+from shortener.observe.request_log import OFF, RequestLog
 from shortener.redirect.answer import RedirectAnswer
 from shortener.redirect.batch import AnswerBatch, Observe
 from shortener.redirect.counting import Counting
@@ -17,12 +23,6 @@ from shortener.redirect.lane import Lane
 from shortener.redirect.ports import Clicks, LookUp, Misses, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
 from shortener.redirect.shared import TOO_MANY, LaneShared
-from shortener.requestlog import OFF, RequestLog
-from shortener.transport.accepting import accept_on
-from shortener.transport.addresses import ClientAddresses
-from shortener.transport.memo import Memo
-from shortener.transport.queued import Queued
-from shortener.transport.refusals import Refusals
 
 SWEEP_SECONDS_MAX = 1.0
 CANCEL_SECONDS = 0.05

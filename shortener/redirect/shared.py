@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from shortener.clock import Clock
 from shortener.links.model import Link
+from shortener.net.addresses import ClientAddresses
+from shortener.net.memo import Memo
+from shortener.net.refusals import IDLE_SECONDS_MIN, LOOKED_AT, Refusals
 from shortener.redirect.batch import AnswerBatch
 from shortener.redirect.counting import Counting
 from shortener.redirect.fallback import FallbackServer
 from shortener.redirect.head import Fields
 from shortener.redirect.ports import LookUp, Misses, Peek, Withheld
 from shortener.redirect.settings import RedirectSettings, Traffic
-from shortener.transport.addresses import ClientAddresses
-from shortener.transport.memo import Memo
-from shortener.transport.refusals import IDLE_SECONDS_MIN, LOOKED_AT, Refusals
 
 if TYPE_CHECKING:
     from shortener.redirect.lane import Lane

@@ -1,5 +1,5 @@
 """SQLite plumbing. Contains no business logic."""
 
-from shortener.storage.faults import InUseError, SchemaError, StorageError
+from shortener.storage.sqlite.faults import InUseError, SchemaError, StorageError
 
 __all__ = ["InUseError", "SchemaError", "StorageError"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shortener.privatefile import sync_directory
-from shortener.storage.faults import InUseError, StorageError, reason
+from shortener.storage.files import sync_directory
+from shortener.storage.sqlite.faults import InUseError, StorageError, reason
 
 RESTORING = "restoring"
 """A file that is there while a backup is put back: until it is gone, old and new data are mixed."""

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from shortener.accounts.service import AccountService
-from shortener.storage.migrate import load_migrations, migrate, migrations_folder
-from shortener.storage.sqlite import SqliteDatabase, open_database
+from shortener.storage.sqlite.database import SqliteDatabase, open_database
+from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
-from tests.fakes import FakeClock, FakeTransactions
+from tests.support.fakes import FakeClock, FakeTransactions
 
 
 @pytest.fixture

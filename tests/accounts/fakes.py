@@ -9,7 +9,7 @@ from shortener.accounts.throttle import LoginRates, LoginThrottle
 from shortener.clock import Clock
 from shortener.limits import Rate
 from shortener.tx import Tx
-from tests.fakes import FakeTimer
+from tests.support.fakes import FakeTimer
 
 LOGIN_RATES = LoginRates(attempts=Rate(600, 600), address_failures=Rate(60, 300), failures=Rate(1, 100))
 """The default ones."""

@@ -7,9 +7,9 @@ from shortener.accounts.rest import authenticator, routes
 from shortener.accounts.rpc import UserRpc
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
-from shortener.transport.auth import Principal
-from shortener.transport.routes import Call, Reply, Route
-from tests.fakes import FakeClock
+from shortener.rest.auth import Principal
+from shortener.rest.routes import Call, Reply, Route
+from tests.support.fakes import FakeClock
 
 WEEK = 604_800
 REGISTER = pb.RegisterRequest(email="user@example.com", password="securePassword123", name="John Doe")

@@ -10,8 +10,8 @@ from grpclib.testing import ChannelFor
 from shortener.accounts.rpc import UserRpc
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
-from shortener.transport.rpc import guarded
-from tests.fakes import FakeClock
+from shortener.rpc.guard import guarded
+from tests.support.fakes import FakeClock
 
 WEEK = 604_800
 REGISTER = pb.RegisterRequest(email="user@example.com", password="securePassword123", name="John Doe")

@@ -10,7 +10,7 @@ from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.service import AccountService, SignedIn
 from tests.accounts.builders import an_account
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
-from tests.fakes import FakeClock, FakeTransactions
+from tests.support.fakes import FakeClock, FakeTransactions
 
 EMAIL, PASSWORD, NAME = "user@example.com", "securePassword123", "John Doe"
 WEEK = 604_800

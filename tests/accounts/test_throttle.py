@@ -11,7 +11,7 @@ from shortener.accounts.throttle import LoginRates, LoginThrottle
 from shortener.clock import Clock
 from shortener.limits import Rate
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
-from tests.fakes import FakeClock, FakeTimer, FakeTransactions
+from tests.support.fakes import FakeClock, FakeTimer, FakeTransactions
 
 OWNER, PASSWORD, WRONG = "owner@example.com", "securePassword123", "a wrong one"
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"

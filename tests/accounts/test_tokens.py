@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.tokens import JwtTokens, key_id
 from tests.accounts.builders import an_account
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 40
 NOW = 1_800_000_000

@@ -8,12 +8,12 @@ import pytest
 from shortener import errors
 from shortener.accounts.passwords import Argon2idPasswords
 from shortener.accounts.service import AccountService, SignedIn
-from shortener.accounts.store import SqliteAccountStore
+from shortener.accounts.sqlite import SqliteAccountStore
 from shortener.accounts.tokens import JwtTokens
 from shortener.ids import random_id
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.database import SqliteDatabase
 from tests.accounts.fakes import a_throttle
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 
 EMAIL, PASSWORD = "user@example.com", "securePassword123"
 

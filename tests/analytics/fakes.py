@@ -10,7 +10,7 @@ from shortener.analytics.model import NOWHERE, START, Address, Agent, Click, Dev
 from shortener.analytics.ports import OldClicks
 from shortener.links.model import LinkRef
 from shortener.tx import Tx
-from tests.fakes import FakeTx
+from tests.support.fakes import FakeTx
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from shortener.analytics.stats import TimePoint
 from shortener.links import LinkRef
 from tests.analytics.builders import NOW
 from tests.analytics.naive import NaiveClicks, country_name
-from tests.fakes import FakeClock, FakeTransactions
+from tests.idempotency.fakes import some_replays
 from tests.links.builders import a_link
 from tests.links.fakes import MemoryLinkStore, a_link_service
-from tests.replays.fakes import some_replays
+from tests.support.fakes import FakeClock, FakeTransactions
 
 
 async def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:

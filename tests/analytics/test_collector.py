@@ -14,19 +14,19 @@ import pytest
 
 from shortener import errors
 from shortener.analytics import collector as collector_module
-from shortener.analytics import frames
 from shortener.analytics.collector import ClickCollector, open_collector
-from shortener.analytics.journal import Journal, open_journal
+from shortener.analytics.journal import records as frames
+from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.model import Click, Observation, Place, Position
-from shortener.analytics.store import SqliteClickStore
+from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.links.model import LinkRef
-from shortener.storage.database import sql
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import sql
 from shortener.tx import Tx
 from tests.analytics.builders import GOOGLEBOT, an_observation
-from tests.analytics.databases import migrate_file, opened, rows
 from tests.analytics.fakes import AtomicTransactions, MemoryClickStore, MemoryCounters, parse_agent
-from tests.waiting import until
+from tests.support.databases import migrate_file, opened, rows
+from tests.support.waiting import until
 
 
 def encoded(seen: Observation) -> bytes:
@@ -405,10 +405,10 @@ CLICK_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
 from tests.analytics.builders import an_observation
-from tests.analytics.databases import opened
+from tests.support.databases import opened
 from tests.analytics.test_collector import Tables, encoded
 from shortener.analytics.collector import open_collector
-from shortener.analytics.journal import open_journal
+from shortener.analytics.journal.journal import open_journal
 
 async def main(path, number):
     async with opened(path / "test.db") as database:

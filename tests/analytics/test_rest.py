@@ -9,8 +9,8 @@ from shortener.analytics.rest import routes
 from shortener.analytics.rpc import AnalyticsRpc
 from shortener.errors import Code
 from shortener.gen import analytics as pb
-from shortener.transport.auth import Principal
-from shortener.transport.routes import Call, Route
+from shortener.rest.auth import Principal
+from shortener.rest.routes import Call, Route
 from tests.analytics.builders import NOW
 from tests.analytics.subjects import Analytics
 

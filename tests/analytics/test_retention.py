@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from shortener.analytics import retention as retention_module
 from shortener.analytics.model import Click
 from shortener.analytics.ports import ClickRemoval, ClickStore
-from shortener.analytics.removal_store import SqliteClickRemoval
-from shortener.analytics.reports import SqliteStatsReader
 from shortener.analytics.retention import ClickRetention, open_retention
+from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.analytics.sqlite.removal import SqliteClickRemoval
+from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.analytics.stats import Granularity, TimeRange
-from shortener.analytics.store import SqliteClickStore
-from shortener.storage.database import Database, sql
+from shortener.storage.sqlite.sql import Database, sql
 from shortener.tx import Transactions, Tx
 from tests.analytics.builders import NOW, a_click, a_visitor
-from tests.analytics.databases import migrate_file, opened, rows
 from tests.analytics.fakes import AtomicTransactions, MemoryClickRemoval, MemoryClickStore, MemoryCounters
 from tests.analytics.naive import series_of, stats_of
-from tests.analytics.test_reports_properties import DAY, HOUR, Subject, batches, close_batches, moments, range_in
-from tests.analytics.test_reports_properties import subject as subject  # noqa: PLC0414 - a fixture: the service over a database
-from tests.fakes import FakeClock
-from tests.waiting import until
+from tests.analytics.sqlite.test_stats_properties import DAY, HOUR, Subject, batches, close_batches, moments, range_in
+from tests.analytics.sqlite.test_stats_properties import subject as subject  # noqa: PLC0414 - a fixture: the service over a database
+from tests.support.databases import migrate_file, opened, rows
+from tests.support.fakes import FakeClock
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ async def test_the_horizon_never_goes_back(stores: Stores) -> None:
 
 
 async def test_a_look_takes_in_a_bounded_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shortener.analytics.removal_store._LINKS_MAX", 2)
-    monkeypatch.setattr("shortener.analytics.removal_store._CLICKS_MAX", 3)
+    monkeypatch.setattr("shortener.analytics.sqlite.removal._LINKS_MAX", 2)
+    monkeypatch.setattr("shortener.analytics.sqlite.removal._CLICKS_MAX", 3)
     clicks, removal = SqliteClickStore(database, count_bots=True), SqliteClickRemoval(database)
     clock = FakeClock(NOW)
     kept = [a_click(link, at=NOW - DAY) for link in range(1, 8)]

@@ -13,8 +13,8 @@ from grpclib.testing import ChannelFor
 
 from shortener.analytics.rpc import AnalyticsRpc
 from shortener.gen import analytics as pb
-from shortener.transport.codec import StrictCodec
-from shortener.transport.rpc import guarded
+from shortener.rpc.codec import StrictCodec
+from shortener.rpc.guard import guarded
 from tests.analytics.builders import NOW
 from tests.analytics.subjects import Analytics
 

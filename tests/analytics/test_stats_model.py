@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shortener import errors
-from shortener.analytics.cover import (
+from shortener.analytics.model import Span
+from shortener.analytics.periods import (
     DAYS_DOWN,
     MONTHS_DOWN,
     Cover,
@@ -19,7 +20,6 @@ from shortener.analytics.cover import (
     next_start,
     sum_cover,
 )
-from shortener.analytics.model import Span
 from shortener.analytics.stats import (
     FOREVER,
     CountryCount,

@@ -40,7 +40,7 @@ FIELDS: dict[str, Any] = {
 
 def _service() -> Any:
     from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
-    from shortener.transport.codec import builder
+    from shortener.rpc.codec import builder
 
     make_reply, make_url = builder(GetUrlResponse), builder(Url)
 
@@ -52,8 +52,8 @@ def _service() -> Any:
 
 
 async def _serve_own(port: int) -> None:
-    from shortener.transport.h2 import RpcServer
-    from shortener.transport.settings import RpcSettings
+    from shortener.rpc.http2 import RpcServer
+    from shortener.rpc.settings import RpcSettings
 
     settings = RpcSettings(
         message_size_max=1_048_576,

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e import process as service
+from tests.support import process as service
 
 CONNECTIONS = 32
 DESTINATION = "https://example.com/some/page?with=a&query=string"

@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shortener.analytics.model import Click
-from shortener.analytics.store import SqliteClickStore
+from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.links import Link, LinkRef, NewLink
-from shortener.links.store import SqliteLinkStore
+from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.data_dir import lock_data_dir
-from shortener.storage.database import Database
-from shortener.storage.faults import StorageError
-from shortener.storage.migrate import load_migrations, migrate, migrations_folder
-from shortener.storage.sqlite import open_database
+from shortener.storage.sqlite.database import open_database
+from shortener.storage.sqlite.faults import StorageError
+from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.sql import Database
 from shortener.tx import Tx
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
 

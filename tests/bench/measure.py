@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 
 from shortener.gen.analytics import GetStatsRequest
-from tests.e2e import process
+from tests.support import process
 
 STARTS = 3
 REDIRECTS = 3000

@@ -17,7 +17,7 @@ import grpc
 from tests.bench.generators import CREATE_URL, GET_URL
 from tests.bench.machine import SERVER_CORE, pinned
 from tests.bench.messages import message_class
-from tests.e2e import process
+from tests.support import process
 
 IDLE_SECONDS_MAX = 900
 GET_STATS = "/analytics.AnalyticsService/GetStats"

@@ -15,7 +15,7 @@ import h2.events
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 SECONDS_MAX = 10
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.clients import Answer, ask
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 MEMBERS = {"type": str, "title": str, "status": int, "detail": str}
 OPTIONAL = {"field": str, "suggestions": list, "request_id": str}

@@ -11,7 +11,7 @@ import zxingcpp
 from PIL import Image
 
 from tests.conftest import both_servers
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 pytestmark = both_servers
 AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"

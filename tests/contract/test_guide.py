@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.contract import reference
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 
 def test_the_guides_client_runs(server: Running, tmp_path: Path) -> None:

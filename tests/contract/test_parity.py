@@ -11,8 +11,8 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests.contract.clients import Answer, ask, stubs_of
-from tests.e2e.process import Running
-from tests.waiting import wait_for
+from tests.support.process import Running
+from tests.support.waiting import wait_for
 
 NAMES = {
     "NOT_FOUND": 404,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.contract.clients import Answer, ask, status, stubs_of
-from tests.e2e.process import Running
-from tests.waiting import wait_for
+from tests.support.process import Running
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from tests.conftest import both_servers
 from tests.contract.clients import call_over_h2, refusal, status, stubs_of
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 pytestmark = both_servers
 GET_URL = "/url.URLService/GetURL"

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from tests.contract.clients import ask, refusal, status, stubs_of
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 BAD, GOOD = "INVALID_ARGUMENT", "OK"
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800

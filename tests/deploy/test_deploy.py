@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from shortener.sections import Config
-from tests.e2e.process import Running
-from tests.test_metrics import Site
+from shortener.config.sections import Config
+from tests.observe.test_metrics import Site
+from tests.support.process import Running
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

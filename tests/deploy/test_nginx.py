@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import process
-from tests.e2e.certificates import Authority
+from tests.support import process
+from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "nginx.conf"

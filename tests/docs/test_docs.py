@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from shortener.cli import main
+from shortener.cli.program import main
 from tests.docs.configuration import tables
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_every_pinned_package_has_hashes_and_no_address(name: str) -> None:
 
 def test_every_error_code_is_in_the_contract_or_its_decisions() -> None:
     from shortener.errors import Code
-    from shortener.transport.statuses import TABLE
+    from shortener.net.statuses import TABLE
 
     assert set(TABLE) == set(Code)
 

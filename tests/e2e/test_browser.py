@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import Running
-from tests.test_metrics import Site
+from tests.observe.test_metrics import Site
+from tests.support.process import Running
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium")

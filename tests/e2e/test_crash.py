@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import grpc
 
-from tests.e2e import process
+from tests.support import process
 
 WRITERS = 4
 ROUNDS = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import Running
+from tests.support.process import Running
 
 pytestmark = pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs the tools curl and jq")
 

@@ -9,10 +9,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from shortener.config import ConfigError, check
-from shortener.sections import Config, Grpc
+from shortener.config.loading import ConfigError, check
+from shortener.config.sections import Config, Grpc
 from tests.contract.clients import ask
-from tests.e2e import process
+from tests.support import process
 
 TOKEN = "a-service-token-of-some-length"
 SECONDS_MAX = 10

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.contract.clients import ask, stubs_of
-from tests.e2e import process
-from tests.waiting import wait_for
+from tests.support import process
+from tests.support.waiting import wait_for
 
 CLICKS = (
     "203.0.113.1, 198.51.100.9",  # whatever the client says of itself stands left

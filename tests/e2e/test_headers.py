@@ -18,7 +18,7 @@ import pytest
 
 from shortener.redirect import handler, pages
 from tests.contract.clients import Answer, ask
-from tests.e2e import process
+from tests.support import process
 
 CLICK_TABLES = {"visitors", "clicks", "click_rollups", "visitor_sets", "journal_position", "sqlite_sequence"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.e2e import process
+from tests.support import process
 
 ROOT = Path(__file__).parents[2]
 

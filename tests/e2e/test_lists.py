@@ -5,9 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tests.contract.clients import Answer, ask, refusal, stubs_of
-from tests.e2e import process
-from tests.test_metrics import metrics, value
-from tests.waiting import wait_for
+from tests.observe.test_metrics import metrics, value
+from tests.support import process
+from tests.support.waiting import wait_for
 
 
 def until(what: Callable[[], Answer], status: int) -> Answer:

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.e2e import process
-from tests.e2e.program import shortener
-from tests.test_metrics import Site
+from tests.observe.test_metrics import Site
+from tests.support import process
+from tests.support.program import shortener
 
 
 def modes(directory: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ import pytest
 from shortener.accounts.tokens import key_id
 from tests.accounts.test_tokens import forged
 from tests.contract.clients import Answer, ask, stubs_of
-from tests.e2e import process
+from tests.support import process
 
 KEY, STRANGER = b"k" * 40, b"s" * 40
 SERVICE_TOKEN = "service-token-of-some-length"

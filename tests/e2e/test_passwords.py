@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from tests.contract.clients import ask, status, stubs_of
-from tests.e2e import process
+from tests.support import process
 
 PASSWORD = "secret-of-hers"
 AT_ONCE = 16

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.e2e import process
-from tests.test_metrics import Site
-from tests.waiting import wait_for
+from tests.observe.test_metrics import Site
+from tests.support import process
+from tests.support.waiting import wait_for
 
 ADDRESS = "203.0.113.77"
 ADDRESS_V6 = "2001:db8:77::abcd"

@@ -17,12 +17,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from shortener.cli import main
-from shortener.sections import Config, Storage
-from shortener.serving import run_migrations
+from shortener.cli.program import main
+from shortener.config.sections import Config, Storage
+from shortener.server.process import run_migrations
 from shortener.storage.data_dir import lock_data_dir
-from tests.e2e import process, program
-from tests.e2e.certificates import Authority
+from tests.support import process, program
+from tests.support.certificates import Authority
 
 SECONDS_MAX = 2.0
 TOKEN = "a-service-token-of-some-length"
@@ -38,7 +38,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     In this process, which takes a tenth of the time. The processes themselves are `test_it_ends_within_two_seconds`.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("shortener.log.set_up", lambda level, line_format: None)
+    monkeypatch.setattr("shortener.observe.log.set_up", lambda level, line_format: None)
 
     def start(*arguments: str, **settings: object) -> tuple[int, str]:
         data_dir = Path(str(settings.pop("STORAGE_DATA_DIR", tmp_path / "data")))

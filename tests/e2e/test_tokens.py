@@ -13,8 +13,8 @@ import pytest
 from shortener.accounts.tokens import key_id
 from tests.accounts.test_tokens import forged
 from tests.contract.clients import ask, status, stubs_of
-from tests.e2e import process
-from tests.test_metrics import RPC, metrics
+from tests.observe.test_metrics import RPC, metrics
+from tests.support import process
 
 NEW, OLD, STRANGER = b"n" * 40, b"o" * 40, b"s" * 40
 

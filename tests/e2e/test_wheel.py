@@ -23,14 +23,14 @@ def test_it_holds_every_file_that_the_program_reads(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     expected = {"shortener/_config.toml"}
-    expected |= {f"shortener/_migrations/{path.name}" for path in (ROOT / "migrations").glob("*.sql")}
+    expected |= {f"shortener/_migrations/sqlite/{path.name}" for path in (ROOT / "migrations" / "sqlite").glob("*.sql")}
     package = ROOT / "shortener"
     sources = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     expected |= {str(path.relative_to(ROOT)) for path in sources}
     assert expected <= names
     kinds = (
-        "shortener/analytics/data/country.mmdb.xz",
-        "shortener/transport/static/docs.css",
+        "shortener/analytics/clients/data/country.mmdb.xz",
+        "shortener/rest/static/docs.css",
         "shortener/gen/protos.desc",
     )
     assert names.issuperset(kinds)
@@ -44,7 +44,7 @@ def test_it_runs_from_another_directory(wheel: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:  # what `pip install --target` does with a wheel of Python alone
         archive.extractall(target)
-    script = "import shortener; print(shortener.__file__); from shortener.cli import main; main(['migrate'])"
+    script = "import shortener; print(shortener.__file__); from shortener.cli.program import main; main(['migrate'])"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=elsewhere,
@@ -57,5 +57,5 @@ def test_it_runs_from_another_directory(wheel: Path, tmp_path: Path) -> None:
     assert (done.stderr, done.returncode) == ("", 0)
     where, *lines = done.stdout.splitlines()
     assert where == str(target / "shortener" / "__init__.py")
-    assert lines == [f"applied {path.name}" for path in sorted((ROOT / "migrations").glob("*.sql"))]
+    assert lines == [f"applied {path.name}" for path in sorted((ROOT / "migrations" / "sqlite").glob("*.sql"))]
     assert sorted(path.name for path in (elsewhere / "data").iterdir()) == ["lock", "shortener.db"]

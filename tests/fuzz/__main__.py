@@ -44,7 +44,7 @@ def fuzz(name: str, seconds: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     with atheris.instrument_imports(include=["shortener"]):
         target = targets.target(name)
-        from shortener.transport import codec, codecgen
+        from shortener.rpc import codec, codecgen
 
     def instrumented(*arguments: Any) -> codecgen.Compiled:
         made = codecgen.compile_class(*arguments)

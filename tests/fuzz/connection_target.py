@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import hpack
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, RstStreamFrame
 
-from shortener.transport.h2 import frames
+from shortener.rpc.http2 import frames
 from tests.fuzz.h2_virtual import CALLS, CLOSED_MAX, LIMITS, REPLY_MAX, World, cut, number, virtual
 from tests.fuzz.targets import Check
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import hpack
 
-from shortener.transport.h2 import frames
+from shortener.rpc.http2 import frames
 from tests.fuzz.h2_virtual import cut
-from tests.transport.h2_wire import frame, head, message
+from tests.rpc.h2_wire import frame, head, message
 
 NAMES = (
     "echo",

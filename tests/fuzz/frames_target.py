@@ -10,8 +10,8 @@ from typing import Any
 from hyperframe.exceptions import HyperframeError, InvalidPaddingError
 from hyperframe.frame import DataFrame, Frame, HeadersFrame
 
-from shortener.transport.h2 import frames
-from shortener.transport.h2.errors import ProtocolError, StreamError
+from shortener.rpc.http2 import frames
+from shortener.rpc.http2.errors import ProtocolError, StreamError
 from tests.fuzz.targets import Check
 
 BLOCK_MAX = 1000

@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from shortener.transport.h2 import Limits, RpcServer, budget, calls, connection, outbox, server, stream, watch
-from shortener.transport.h2.ride import Runner
-from shortener.transport.h2.shared import Shared
-from tests.transport.h2_peer import SETTINGS, Odd
+from shortener.rpc.http2 import Limits, RpcServer, budget, calls, connection, server, stream
+from shortener.rpc.http2 import outbound as outbox
+from shortener.rpc.http2 import timers as watch
+from shortener.rpc.http2.eager import Runner
+from shortener.rpc.http2.shared import Shared
+from tests.rpc.h2_peer import SETTINGS, Odd
 
 LIMITS = Limits(
     idle_frames_max=50,
@@ -203,7 +205,7 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     """Put the server's modules on a clock that stands still."""
     clock = Clock()
     loop = VirtualLoop(clock)
-    log = logging.getLogger("shortener.transport.h2")
+    log = logging.getLogger("shortener.rpc.http2")
     log.setLevel(logging.CRITICAL)
     modules = (budget, calls, connection, outbox, server, stream, watch)
     patches: list[Any] = [mock.patch.object(module, "monotonic", clock) for module in modules]

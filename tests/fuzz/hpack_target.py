@@ -9,8 +9,8 @@ from typing import Any
 
 import hpack
 
-from shortener.transport.h2.errors import ErrorCode, ProtocolError
-from shortener.transport.h2.hpack import Decoder
+from shortener.rpc.http2.errors import ErrorCode, ProtocolError
+from shortener.rpc.http2.hpack import Decoder
 from tests.fuzz.targets import Check
 
 TABLE = 512

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shortener.analytics import frames
+from shortener.analytics.journal import records as frames
+from shortener.analytics.journal.segments import Segments
 from shortener.analytics.model import USER_AGENT_MAX, Place, Position
-from shortener.analytics.segments import Segments
 from tests.fuzz.targets import Check
 
 
@@ -54,7 +54,7 @@ def records(data: bytes) -> Iterator[bytes]:
 
 @contextmanager
 def target() -> Iterator[Check]:
-    logging.getLogger("shortener.analytics.segments").setLevel(logging.ERROR)
+    logging.getLogger("shortener.analytics.journal.segments").setLevel(logging.ERROR)
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         segments = Segments(Path(folder))
@@ -81,4 +81,4 @@ def target() -> Iterator[Check]:
         try:
             yield check
         finally:
-            logging.getLogger("shortener.analytics.segments").setLevel(logging.NOTSET)
+            logging.getLogger("shortener.analytics.journal.segments").setLevel(logging.NOTSET)

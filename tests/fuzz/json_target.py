@@ -13,10 +13,11 @@ from google.protobuf import json_format
 
 from shortener import errors
 from shortener.gen import analytics, url, user
-from shortener.transport import codec, jsonio
-from shortener.transport.fields import fields_of
+from shortener.rest import json_codec as jsonio
+from shortener.rpc import codec
+from shortener.rpc.fields import fields_of
 from tests.fuzz.targets import Check
-from tests.transport.oracle import google_class
+from tests.rpc.oracle import google_class
 
 CLASSES: list[type[betterproto.Message]] = [
     url.CreateUrlRequest,

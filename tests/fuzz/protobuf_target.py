@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import betterproto
 
-from shortener.transport import codec
+from shortener.rpc import codec
 from tests.fuzz.targets import Check
-from tests.transport.oracle import ALL, Everything
-from tests.transport.test_codec import google_outcome, outcome
+from tests.rpc.oracle import ALL, Everything
+from tests.rpc.test_codec import google_outcome, outcome
 
 CLASSES: list[type[betterproto.Message]] = [Everything, *ALL]
 

@@ -7,9 +7,10 @@ import pytest
 
 from shortener.links import destination
 from shortener.redirect import head
-from shortener.transport import codec, jsonio
-from shortener.transport.codec import decode
-from shortener.transport.h2 import frames, hpack, huffman
+from shortener.rest import json_codec as jsonio
+from shortener.rpc import codec
+from shortener.rpc.codec import decode
+from shortener.rpc.http2 import frames, hpack, huffman
 from tests.fuzz.targets import Check, inputs, target
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shortener import errors
 from shortener.limits import Limiter, Rate, Take, check_all, take_all
-from tests.fakes import FakeTimer
+from tests.support.fakes import FakeTimer
 
 MINUTE = 60_000_000_000
 RATES = st.builds(Rate, st.integers(1, 100_000), st.integers(1, 50))

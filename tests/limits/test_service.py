@@ -4,7 +4,7 @@ import pytest
 
 from shortener import errors
 from shortener.limits import Kind, Limits, Rate, Rates, address_key
-from tests.fakes import FakeTimer
+from tests.support.fakes import FakeTimer
 
 OFF = Rate(0, 1)
 

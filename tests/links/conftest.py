@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from shortener.links.cache import CachedLinkStore
-from shortener.storage.database import sql
-from shortener.storage.sqlite import SqliteDatabase, open_database
+from shortener.storage.sqlite.database import SqliteDatabase, open_database
+from shortener.storage.sqlite.sql import sql
 from tests.links.slow_store import SlowStore, Timer
 
-MIGRATION = Path(__file__).parents[2] / "migrations" / "0001_links.sql"
+MIGRATION = Path(__file__).parents[2] / "migrations" / "sqlite" / "0001_links.sql"
 
 
 @pytest.fixture

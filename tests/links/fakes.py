@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from shortener.clock import Clock
+from shortener.idempotency import Replays
 from shortener.links import Link, LinkRef, LinkService, LinkStore, NewCode, NewLink, OwnAddresses, QrFormat
 from shortener.links.ports import Blocks
-from shortener.replays import Replays
 from shortener.tx import Transactions, Tx
-from tests.fakes import FakeClock, FakeTransactions
+from tests.idempotency.fakes import some_replays
 from tests.links.builders import some_addresses
-from tests.replays.fakes import some_replays
+from tests.support.fakes import FakeClock, FakeTransactions
 
 
 class MemoryLinkStore:

@@ -6,9 +6,9 @@ from typing import Any
 
 from shortener.links import Link
 from shortener.links.cache import CachedLinkStore
-from tests.fakes import FakeTransactions, FakeTx
 from tests.links.builders import a_new_link
 from tests.links.fakes import MemoryLinkStore
+from tests.support.fakes import FakeTransactions, FakeTx
 
 
 class Timer:

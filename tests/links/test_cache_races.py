@@ -9,11 +9,11 @@ import pytest
 
 from shortener.links import Link
 from shortener.links.cache import CachedLinkStore
-from shortener.links.store import SqliteLinkStore
-from shortener.storage.sqlite import SqliteDatabase
-from tests.fakes import FakeTx
+from shortener.links.sqlite import SqliteLinkStore
+from shortener.storage.sqlite.database import SqliteDatabase
 from tests.links.builders import a_new_link
 from tests.links.slow_store import SlowStore, add, begin, delete, put, transact
+from tests.support.fakes import FakeTx
 
 
 async def test_a_delete_during_a_read(cache: CachedLinkStore, inner: SlowStore) -> None:

@@ -9,8 +9,8 @@ from shortener.gen import url as pb
 from shortener.links import LinkService
 from shortener.links.rest import routes
 from shortener.links.rpc import UrlRpc
-from shortener.transport.auth import Principal
-from shortener.transport.routes import Call, Reply, Route
+from shortener.rest.auth import Principal
+from shortener.rest.routes import Call, Reply, Route
 from tests.links.fakes import a_link_service
 
 LONG_URL = "https://example.com/path"

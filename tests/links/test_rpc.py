@@ -17,10 +17,10 @@ from shortener.gen import url as pb
 from shortener.links import LinkService
 from shortener.links.cache import CachedLinkStore
 from shortener.links.rpc import GET_URL, UrlRpc
-from shortener.transport.codec import StrictCodec
-from shortener.transport.rpc import guarded
-from tests.fakes import FakeClock
+from shortener.rpc.codec import StrictCodec
+from shortener.rpc.guard import guarded
 from tests.links.fakes import FakeQr, MemoryLinkStore, a_link_service
+from tests.support.fakes import FakeClock
 
 NOW = 1_800_000_000
 LONG_URL = "https://example.com/very/long/path/to/resource"

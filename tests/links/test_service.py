@@ -6,9 +6,9 @@ import pytest
 from shortener import errors
 from shortener.links import Created, LinkPage, LinkService
 from shortener.links.service import CODE_ATTEMPTS_MAX, CodesExhausted
-from tests.fakes import FakeClock, FakeTransactions, FakeTx
 from tests.links.builders import a_link
 from tests.links.fakes import FakeQr, ListedCodes, MemoryLinkStore, a_link_service
+from tests.support.fakes import FakeClock, FakeTransactions, FakeTx
 
 LONG_URL = "https://example.com/path"
 

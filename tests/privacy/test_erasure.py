@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
-from shortener.analytics import removal_store
-from shortener.analytics.describe import ClickRecorder
+from shortener.analytics.clients.recorder import ClickRecorder
+from shortener.analytics.sqlite import removal as removal_store
 from shortener.app import App
-from shortener.links import store
+from shortener.backup.verify import verify
+from shortener.links import sqlite as store
 from shortener.privacy import Erasure
-from shortener.storage.database import sql
-from shortener.vault.verify import verify
-from tests.analytics.databases import rows
+from shortener.storage.sqlite.sql import sql
 from tests.privacy.conftest import DESTINATION, EMAIL, PASSWORD, Home, fill, register
-from tests.waiting import until
+from tests.support.databases import rows
+from tests.support.waiting import until
 
 TABLES = ("clicks", "click_rollups", "visitor_sets")
 

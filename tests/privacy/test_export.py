@@ -104,7 +104,7 @@ async def test_any_cut_gives_the_same_document(app: App, monkeypatch: pytest.Mon
     for length, links, at_once in ((1, 1, 1), (1, 100, 5), (5000, 2, 27), (7000, 2, 2), (100_000, 1, 9)):
         monkeypatch.setattr(export, "PART_LENGTH", length)
         monkeypatch.setattr(export, "_LINKS_AT_ONCE", links)
-        monkeypatch.setattr("shortener.analytics.export_reports._CLICKS_AT_ONCE", at_once)
+        monkeypatch.setattr("shortener.analytics.sqlite.export._CLICKS_AT_ONCE", at_once)
         for with_clicks, expected in whole.items():
             found = await document(app, owner, with_clicks=with_clicks)
             assert {**found, "exported_at": 0} == {**expected, "exported_at": 0}

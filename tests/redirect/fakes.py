@@ -10,7 +10,7 @@ from shortener.links.model import Link
 from shortener.redirect.ports import LookUp, Misses, Settled, Withheld
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.redirect.settings import RedirectSettings
-from tests.fakes import FakeClock
+from tests.support.fakes import FakeClock
 
 NOW = 1_800_000_000
 A_LINK = Link(

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from tests.redirect.fakes import Client, World, a_link, get
-from tests.waiting import until
+from tests.support.waiting import until
 
 HOT = get("/abc1234")
 

@@ -7,8 +7,8 @@ import pytest
 
 from shortener.limits import Limits, Rate, Rates
 from shortener.links.model import Link
-from tests.fakes import FakeTimer
 from tests.redirect.fakes import NOW, World, a_link, get
+from tests.support.fakes import FakeTimer
 
 OFF = Rate(0, 1)
 

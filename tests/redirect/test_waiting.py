@@ -8,7 +8,7 @@ import pytest
 
 from shortener import errors
 from tests.redirect.fakes import NOW, Client, World, a_link, get
-from tests.waiting import until
+from tests.support.waiting import until
 
 CLICK = ("cold123", "127.0.0.1", "", "")
 

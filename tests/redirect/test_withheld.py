@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.redirect.fakes import NOW, World, a_link, get
-from tests.waiting import until
+from tests.support.waiting import until
 
 HOSTILE = "https://bad.example/?q=<script>alert('1')</script>&amp;\"onload=x"
 

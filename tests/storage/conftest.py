@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shortener.storage.sqlite import SqliteDatabase
-from tests.storage.databases import notes_database
+from shortener.storage.sqlite.database import SqliteDatabase
+from tests.support.storage_databases import notes_database
 
 
 @pytest.fixture

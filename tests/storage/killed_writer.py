@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.storage.databases import adding, notes_database
+from tests.support.storage_databases import adding, notes_database
 
 
 async def write(path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.tx import Tx
-from tests.storage.databases import Gate, add, adding, let_all_queue, notes_database, opening, texts
+from tests.support.storage_databases import Gate, add, adding, let_all_queue, notes_database, opening, texts
 
 
 async def test_a_caller_cancelled_before_its_unit_starts_leaves_nothing(database: SqliteDatabase) -> None:

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.storage.databases import opening, texts
+from tests.support.storage_databases import opening, texts
 
 ROOT = Path(__file__).parents[2]
 LINES = 300

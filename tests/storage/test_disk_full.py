@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
-from shortener.storage.database import sql
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import sql
 from shortener.tx import Tx
-from tests.storage.databases import add, adding, notes_database, opening, texts
+from tests.support.storage_databases import add, adding, notes_database, opening, texts
 
 BIG = "x" * 20_000
 

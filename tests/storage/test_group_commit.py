@@ -1,8 +1,8 @@
 import asyncio
 from pathlib import Path
 
-from shortener.storage.sqlite import SqliteDatabase
-from tests.storage.databases import Gate, adding, let_all_queue, notes_database, texts
+from shortener.storage.sqlite.database import SqliteDatabase
+from tests.support.storage_databases import Gate, adding, let_all_queue, notes_database, texts
 
 
 async def test_units_that_wait_together_share_one_commit(database: SqliteDatabase) -> None:

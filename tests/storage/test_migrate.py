@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shortener.storage import SchemaError, StorageError
-from shortener.storage.migrate import Migration, load_migrations, migrate, migrations_folder, pending
-from tests.fakes import FakeClock
+from shortener.storage.sqlite.migrate import Migration, load_migrations, migrate, migrations_folder, pending
+from tests.support.fakes import FakeClock
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_800_000_000
@@ -184,7 +184,7 @@ def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
 
 KILLED = """
 import os, pathlib, signal, sys
-from shortener.storage import migrate as runner
+from shortener.storage.sqlite import migrate as runner
 from tests.storage.test_migrate import STEPS, apply
 steps, statement = 0, int(sys.argv[2])
 connect = runner.connect
@@ -259,7 +259,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_an_installed_package_brings_its_own_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "shortener"
     shutil.copytree(ROOT / "migrations", package / "_migrations")
-    monkeypatch.setattr("shortener.storage.migrate.__file__", str(package / "storage" / "migrate.py"))
-    assert migrations_folder() == package / "_migrations"
+    monkeypatch.setattr("shortener.storage.sqlite.migrate.__file__", str(package / "storage" / "sqlite" / "migrate.py"))
+    assert migrations_folder() == package / "_migrations" / "sqlite"
     monkeypatch.undo()
-    assert migrations_folder() == ROOT / "migrations"
+    assert migrations_folder() == ROOT / "migrations" / "sqlite"

@@ -12,8 +12,8 @@ import aiosqlite
 import pytest
 
 from shortener.storage import StorageError
-from shortener.storage.database import sql
-from tests.storage.databases import CREATE, adding, notes_database, opening, texts
+from shortener.storage.sqlite.sql import sql
+from tests.support.storage_databases import CREATE, adding, notes_database, opening, texts
 
 
 def open_files() -> set[str]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
-from shortener.storage.connection import SqliteThread
-from shortener.storage.database import Row, Sql
-from shortener.storage.readers import _Read
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.connection import SqliteThread
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.readers import _Read
+from shortener.storage.sqlite.sql import Row, Sql
 from shortener.tx import Tx
-from tests.storage.databases import ENDLESS, add, adding, notes_database, texts
+from tests.support.storage_databases import ENDLESS, add, adding, notes_database, texts
 
 SHORT = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) SELECT count(*) FROM n"
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shortener.storage.database import SqlTx, sql
-from shortener.storage.scrub import unused
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.scrub import unused
+from shortener.storage.sqlite.sql import SqlTx, sql
 from shortener.tx import Tx
-from tests.storage.databases import notes_database, opening
+from tests.support.storage_databases import notes_database, opening
 
 SECRET = b"secret-of-somebody"
 PAGE = 4096

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
-from shortener.storage.database import UniqueViolation, sql
-from shortener.storage.sqlite import SqliteDatabase
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import UniqueViolation, sql
 from shortener.tx import Tx
-from tests.storage.databases import add, adding, texts
+from tests.support.storage_databases import add, adding, texts
 
 
 async def test_a_unit_of_work_returns_its_result_and_is_durable(database: SqliteDatabase, tmp_path: Path) -> None:

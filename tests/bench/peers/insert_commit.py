@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-MIGRATION = Path(__file__).parents[3] / "migrations" / "0001_links.sql"
+MIGRATION = Path(__file__).parents[3] / "migrations" / "sqlite" / "0001_links.sql"
 INSERT = """INSERT INTO links (short_code, destination, owner_id, created_at, updated_at, expires_at, is_alias)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 

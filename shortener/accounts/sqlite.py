@@ -1,0 +1,126 @@
+"""Accounts in SQLite: the only SQL that names table `accounts`."""
+
+from typing import cast
+
+from shortener import errors
+from shortener.accounts.model import Account, Credentials, NewAccount, email_key, username_key
+from shortener.storage.sqlite.sql import Database, Row, Sql, UniqueViolation, sql
+from shortener.tx import Tx
+
+_FIELDS = "id, email, username, name, created_at, updated_at"
+_FIND = f"SELECT {_FIELDS} FROM accounts WHERE id = ?"  # noqa: S608 - a constant
+_FIND_CREDENTIALS = f"SELECT {_FIELDS}, password_hash FROM accounts WHERE email_key = ?"  # noqa: S608 - a constant
+_PAGE = f"SELECT {_FIELDS} FROM accounts ORDER BY id DESC LIMIT ? OFFSET ?"  # noqa: S608 - a constant
+_COUNT = "SELECT COUNT(*) FROM accounts"
+_ADD = f"""
+    INSERT INTO accounts (email, email_key, username, username_key, name, password_hash, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    RETURNING {_FIELDS}"""  # noqa: S608 - a constant
+_IS_EMAIL_TAKEN = "SELECT 1 FROM accounts WHERE email_key = ?"
+_UPDATE = "UPDATE accounts SET email = ?, email_key = ?, name = ?, updated_at = ? WHERE id = ?"
+_REPLACE_HASH = "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?"
+
+_REMOVE = "DELETE FROM accounts WHERE id = ?"
+_ADD_ERASED = "INSERT INTO erased_accounts (id, erased_at, pending) VALUES (?, ?, 1)"
+_FINISH_ERASURE = "UPDATE erased_accounts SET pending = 0 WHERE id = ?"
+_ERASED = "SELECT id FROM erased_accounts ORDER BY id"
+_PENDING = "SELECT id FROM erased_accounts WHERE pending = 1 ORDER BY id"
+
+
+class SqliteAccountStore:
+    """`AccountStore` on a `Database`. Ids are never used twice, those of erased accounts neither."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, account_id: int) -> Account | None:
+        """See `AccountStore`."""
+        return await self._database.read(lambda on: _find(on, account_id))
+
+    async def find_credentials(self, email: str) -> Credentials | None:
+        """See `AccountStore`."""
+        key = email_key(email)
+        row = await self._database.read(lambda on: on.row(_FIND_CREDENTIALS, (key,)))
+        if row is None:
+            return None
+        *account, password_hash = row
+        return Credentials(_account(tuple(account)), str(password_hash))
+
+    async def page(self, limit: int, offset: int) -> tuple[list[Account], int]:
+        """See `AccountStore`."""
+
+        def query(on: Sql) -> tuple[list[Account], int]:
+            [[total]] = on.rows(_COUNT)
+            return [_account(row) for row in on.rows(_PAGE, (limit, offset))], cast(int, total)
+
+        return await self._database.read(query)
+
+    def add(self, tx: Tx, account: NewAccount) -> Account:
+        """See `AccountStore`."""
+        on = sql(tx)
+        key = email_key(account.email)
+        parameters = (
+            account.email,
+            key,
+            account.username,
+            username_key(account.username) if account.username else None,
+            account.name,
+            account.password_hash,
+            account.created_at,
+            account.created_at,
+        )
+        try:
+            [row] = on.rows(_ADD, parameters)
+        except UniqueViolation:
+            # Where both are taken, engines differ in which they name.
+            taken = "email" if on.row(_IS_EMAIL_TAKEN, (key,)) else "username"
+            raise _conflict(taken) from None
+        return _account(row)
+
+    def get(self, tx: Tx, account_id: int) -> Account | None:
+        """See `AccountStore`."""
+        return _find(sql(tx), account_id)
+
+    def update(self, tx: Tx, account: Account) -> None:
+        """See `AccountStore`."""
+        parameters = (account.email, email_key(account.email), account.name, account.updated_at, account.id)
+        try:
+            sql(tx).run(_UPDATE, parameters)
+        except UniqueViolation:
+            raise _conflict("email") from None
+
+    def replace_hash(self, tx: Tx, account_id: int, *, old: str, new: str) -> None:
+        """See `AccountStore`."""
+        sql(tx).run(_REPLACE_HASH, (new, account_id, old))
+
+    def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
+        """See `AccountStore`."""
+        if not sql(tx).run(_REMOVE, (account_id,)):
+            return False
+        sql(tx).run(_ADD_ERASED, (account_id, now))
+        return True
+
+    def finish_erasure(self, tx: Tx, account_id: int) -> None:
+        """See `AccountStore`."""
+        sql(tx).run(_FINISH_ERASURE, (account_id,))
+
+    async def erased(self) -> list[int]:
+        """See `AccountStore`."""
+        return [cast(int, row[0]) for row in await self._database.read(lambda on: on.rows(_ERASED))]
+
+    async def pending_erasures(self) -> list[int]:
+        """See `AccountStore`."""
+        return [cast(int, row[0]) for row in await self._database.read(lambda on: on.rows(_PENDING))]
+
+
+def _find(on: Sql, account_id: int) -> Account | None:
+    row = on.row(_FIND, (account_id,))
+    return None if row is None else _account(row)
+
+
+def _account(row: Row) -> Account:
+    return Account(*cast(tuple[int, str, str, str, int, int], row))
+
+
+def _conflict(field: str) -> errors.Conflict:
+    return errors.Conflict(f"{field} is already taken", field=field)

@@ -1,0 +1,116 @@
+"""From what a client sends to what is kept of it: the one place where addresses and referrers are seen and dropped."""
+
+import asyncio
+from typing import Final
+
+from cachetools import LRUCache
+
+from shortener.analytics.clients.referrers import BLANKS, HEADER_MAX, parse_referrer
+from shortener.analytics.clients.user_agent import UserAgents
+from shortener.analytics.clients.visitors import Visitors, find_address, parse_address
+from shortener.analytics.journal.journal import Journal
+from shortener.analytics.journal.records import encode, encode_client
+from shortener.analytics.model import DIRECT, NO_VISITOR, NOWHERE, Click
+from shortener.analytics.ports import GeoLocator
+from shortener.clock import Clock
+from shortener.links.model import LinkRef
+from shortener.tasks import in_thread
+
+_NOBODY: Final = encode_client(NO_VISITOR, NOWHERE)
+_DIRECT: Final = DIRECT.encode("ascii")
+
+
+class ClickRecorder:
+    """Records redirects: describes each click in a few microseconds and puts it in the journal.
+
+    The last `clients_max` addresses and referrers are remembered, in memory only.
+    """
+
+    def __init__(self, journal: Journal, visitors: Visitors, geo: GeoLocator, *, clients_max: int) -> None:
+        self._journal = journal
+        self._visitors = visitors
+        self._geo = geo
+        self._clients: LRUCache[str, bytes] = LRUCache(clients_max)
+        self._clients_until = visitors.key_until
+        self._referrers: LRUCache[str, bytes] = LRUCache(clients_max)
+
+    def offer(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> None:
+        """Take one click at `at` (now, Unix seconds); it is in the kernel after the next `flush`. Never raises.
+
+        An address that is none (the peer of a Unix socket) is a click without a visitor. Headers may be of any
+        length and content.
+        """
+        if at >= self._clients_until:
+            self._forget_clients(at)
+        try:
+            client = self._clients[address]
+        except KeyError:
+            client = self._client(address, at)
+        origin = self._origin(referrer) if referrer else _DIRECT
+        self._journal.add(encode(ref, at, client, origin, user_agent))
+
+    def flush(self) -> None:
+        """Hand all offered clicks to the kernel with one write: call it once before the answers leave. Never raises."""
+        self._journal.flush()
+
+    async def settled(self) -> None:
+        """Return when the flushed clicks are as durable as configured, at once where that is the kernel."""
+        await self._journal.settled()
+
+    def _client(self, text: str, now: int) -> bytes:
+        address = find_address(text)
+        if address is None:
+            return _NOBODY
+        client = encode_client(self._visitors.identify(address, now), self._geo.locate(address))
+        self._clients[text] = client
+        return client
+
+    def _forget_clients(self, now: int) -> None:
+        """Begin anew with the visitor key of another day."""
+        self._clients.clear()
+        self._visitors.renew(now)
+        self._clients_until = self._visitors.key_until
+
+    def _origin(self, referrer: str) -> bytes:
+        # Only the part up to the path is remembered: many pages, one origin.
+        referrer = referrer.strip(BLANKS)
+        start = referrer.find("://", 0, HEADER_MAX)
+        end = referrer.find("/", start + 3, HEADER_MAX)
+        key = referrer[:end] if end >= 0 else referrer[: HEADER_MAX + 1]
+        try:
+            return self._referrers[key]
+        except KeyError:
+            origin = self._referrers[key] = parse_referrer(key).encode("ascii")
+            return origin
+
+
+class ClickDescriber:
+    """`DescribeClick`: for clicks that callers report, with the same rules as for redirects."""
+
+    def __init__(self, visitors: Visitors, geo: GeoLocator, agents: UserAgents, clock: Clock) -> None:
+        self._visitors = visitors
+        self._geo = geo
+        self._agents = agents
+        self._clock = clock
+        self._warming = asyncio.Lock()
+
+    async def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
+        """See `DescribeClick`. The visitor key is that of today, also for a click of the past."""
+        client = parse_address(address)
+        if not self._agents.is_ready:
+            async with self._warming:
+                if not self._agents.is_ready:
+                    await in_thread("user-agents", self._agents.warm)
+        agent = self._agents(user_agent)
+        visitor = self._visitors.identify(client, self._clock()) if client else NO_VISITOR
+        place = self._geo.locate(client) if client else NOWHERE
+        return Click(
+            ref=ref,
+            at=at,
+            visitor=visitor,
+            country=place.country,
+            city=place.city,
+            referrer=parse_referrer(referrer),
+            device=agent.device,
+            bot=agent.bot,
+        )

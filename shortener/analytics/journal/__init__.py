@@ -1,0 +1,1 @@
+"""The click journal: clicks in append-only files until they are stored."""

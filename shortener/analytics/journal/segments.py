@@ -1,0 +1,104 @@
+"""The journal's files: numbered segments in one directory, and how they are read."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from shortener.analytics.journal.records import PAYLOAD_MAX, unframe
+from shortener.analytics.model import Position
+
+_log = logging.getLogger(__name__)
+SEGMENT_NAME: Final = re.compile(r"clicks-([0-9]{12})\.journal")
+_FRAME_MAX = PAYLOAD_MAX + 64
+
+
+class Piece(NamedTuple):
+    """What one read gave: sound payloads, the position behind them, and how many unreadable bytes were passed."""
+
+    payloads: list[bytes]
+    position: Position
+    lost_bytes: int
+
+
+class Segments:
+    """The segment files of a directory. Plain blocking calls; safe beside the one that appends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @property
+    def directory(self) -> Path:
+        """Where they lie."""
+        return self._directory
+
+    def path(self, number: int) -> Path:
+        """Return the path of a segment, whether it exists or not."""
+        return self._directory / f"clicks-{number:012d}.journal"
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the segments that exist, oldest first."""
+        found = (SEGMENT_NAME.fullmatch(path.name) for path in self._directory.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def size(self, number: int) -> int:
+        """Return the size of a segment in bytes; 0 when it does not exist."""
+        try:
+            return self.path(number).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def bytes_after(self, position: Position) -> int:
+        """Return how many bytes lie behind a position."""
+        begun = max(self.size(position.segment) - position.offset, 0)
+        return begun + sum(self.size(number) for number in self.numbers() if number > position.segment)
+
+    def forget(self, position: Position) -> None:
+        """Delete the segments that lie wholly before a position."""
+        for number in self.numbers():
+            if number < position.segment:
+                self.path(number).unlink(missing_ok=True)
+
+    def read(self, position: Position, end: Position, *, records_max: int) -> Piece:
+        """Return up to `records_max` payloads between two positions, from one segment.
+
+        A segment that ends in a torn or damaged frame is given up there, with one warning: behind it no frame can
+        be found again. No payloads and a position short of `end` means: call again.
+        """
+        last = position.segment == end.segment
+        limit = end.offset if last else self.size(position.segment)
+        wanted = min(records_max * 512, 1 << 20) + _FRAME_MAX
+        data = self._bytes(position, min(limit - position.offset, wanted))
+        payloads: list[bytes] = []
+        offset = 0
+        for payload, after in unframe(data):
+            payloads.append(payload)
+            offset = after
+            if len(payloads) == records_max:
+                break
+        reached = Position(position.segment, position.offset + offset)
+        if payloads or reached == end:
+            return Piece(payloads, reached, 0)
+        lost = max(limit - position.offset, 0)
+        if lost:
+            _log.warning(
+                "click journal %s: %d unreadable bytes at %d skipped",
+                self.path(position.segment).name,
+                lost,
+                position.offset,
+            )
+        return Piece([], end if last else self._next(position.segment, end), lost)
+
+    def _bytes(self, position: Position, size: int) -> bytes:
+        if size <= 0:
+            return b""
+        try:
+            with self.path(position.segment).open("rb") as file:
+                file.seek(position.offset)
+                return file.read(size)
+        except FileNotFoundError:
+            return b""
+
+    def _next(self, segment: int, end: Position) -> Position:
+        later = [number for number in self.numbers() if segment < number < end.segment]
+        return Position(later[0] if later else end.segment, 0)

@@ -1,0 +1,97 @@
+"""Puts a backup back into a data directory: all of it, or nothing.
+
+First everything is copied beside what is there, and its checksums are compared. Then a marker says that the old files
+are void: a server refuses the directory from here on, until all new files are in their places.
+"""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from shortener.backup import files, manifest
+from shortener.backup.backup import Progress
+from shortener.backup.faults import VaultError
+from shortener.backup.manifest import Manifest
+from shortener.storage import file_names as datafiles
+from shortener.storage.data_dir import RESTORING, lock_data_dir, make_private_file
+from shortener.storage.files import sync_directory
+from shortener.storage.sqlite.faults import reason
+from shortener.storage.sqlite.migrate import load_migrations, migrations_folder
+
+_STAGING = "restore.partial"
+_OURS = (
+    datafiles.DATABASE,
+    *(f"{datafiles.DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal")),
+    datafiles.JOURNAL,
+    *datafiles.KEYS,
+)
+
+
+def restore(source: Path, data_dir: Path, *, force: bool, progress: Progress) -> Manifest:
+    """Put the backup in `source` into `data_dir`, made if missing. `force` replaces the data that are there.
+
+    Raises `VaultError`, and `StorageError` when the directory cannot be used or a server owns it.
+    """
+    listed = manifest.read(source)
+    known = len(load_migrations(migrations_folder()))
+    if listed.schema > known:
+        raise VaultError(f"{source} is of a newer shortener: its schema is {listed.schema:04}, known is {known:04}")
+    with lock_data_dir(data_dir, is_restoring=True):
+        try:
+            _put_back(source, data_dir, listed, force=force, progress=progress)
+        except OSError as error:
+            raise VaultError(f"cannot restore into {data_dir}: {reason(error)}") from error
+    return listed
+
+
+def _put_back(source: Path, data_dir: Path, listed: Manifest, *, force: bool, progress: Progress) -> None:
+    old = [data_dir / name for name in _OURS if (data_dir / name).exists()]
+    if old and not force:
+        raise VaultError(
+            f"data directory {data_dir} holds data already: restore into a new one, or replace them with --force"
+        )
+    staging, marker = data_dir / _STAGING, data_dir / RESTORING
+    with suppress(FileNotFoundError):
+        shutil.rmtree(staging)
+    try:
+        _stage(source, staging, listed, progress)
+        make_private_file(marker)  # From here on a server refuses the directory.
+        for path in old:
+            _remove(path)
+        for path in sorted(staging.iterdir()):
+            path.rename(data_dir / path.name)
+        sync_directory(data_dir)
+    finally:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(staging)
+    marker.unlink()
+    sync_directory(data_dir)
+
+
+def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) -> None:
+    """Copy all files of the backup, and see that they are those that were written."""
+    done, total = 0, listed.size
+
+    def report(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, total)
+
+    files.make_directory(staging)
+    files.make_directory(staging / datafiles.JOURNAL)
+    for name, expected in listed.files.items():
+        try:
+            copied = files.copy(source / name, staging / name, report)
+        except FileNotFoundError:
+            raise VaultError(f"{source / name} is missing: the backup cannot be used") from None
+        if copied != expected:
+            raise VaultError(f"{source / name} is not what was backed up: its checksum differs")
+    sync_directory(staging / datafiles.JOURNAL)
+    sync_directory(staging)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,182 @@
+"""Checks a data directory or a backup, and changes nothing; a server may be running on it."""
+
+import itertools
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shortener.accounts.signing_keys import SecretError, parse_keys
+from shortener.analytics.clients.visitors import parse_key
+from shortener.analytics.faults import DataFileError
+from shortener.analytics.journal.records import unframe
+from shortener.analytics.journal.segments import Segments
+from shortener.analytics.model import Position
+from shortener.backup import audit as ledger
+from shortener.backup import files, manifest
+from shortener.backup.backup import Progress, position_of
+from shortener.backup.faults import VaultError
+from shortener.storage import file_names as datafiles
+from shortener.storage.data_dir import RESTORING
+from shortener.storage.sqlite.faults import StorageError, reason
+from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.snapshot import open_snapshot
+
+_INTEGRITY_LINES_MAX = 20
+_PARTS = 3
+# How long a record may look torn because it is being written.
+_PAUSES = (0.01, 0.1)
+
+
+@dataclass(slots=True)
+class Verified:
+    """What was found: how much there is, and what is wrong, a line each."""
+
+    links: int = 0
+    accounts: int = 0
+    clicks: int = 0
+    waiting: int = 0
+    """Clicks in the journal that are not in the database yet."""
+    findings: list[str] = field(default_factory=list)
+
+
+def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Verified:
+    """Check a data directory, or a backup of one. `has_own_secret`: the signing keys are kept in it.
+
+    `progress` hears of each part. Raises `VaultError` when there is nothing to check.
+    """
+    if not (directory / datafiles.DATABASE).is_file():
+        raise VaultError(f"{directory} holds no database")
+    found = Verified()
+    parts = itertools.count(1)
+
+    def on_part() -> None:
+        progress(next(parts), _PARTS)
+
+    is_backup = (directory / manifest.NAME).exists()
+    if is_backup:
+        found.findings += manifest.damage(directory, manifest.read(directory))
+    found.findings += _modes(directory)
+    try:
+        _check_database(directory, found, is_frozen=is_backup, on_part=on_part)
+    except StorageError as error:
+        found.findings.append(error.message)
+    if found.links or found.accounts or found.clicks:
+        found.findings += _keys(directory, has_own_secret=has_own_secret)
+    return found
+
+
+def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_part: Callable[[], None]) -> None:
+    with open_snapshot(directory / datafiles.DATABASE, is_frozen=is_frozen) as raw:
+        found.findings += _integrity(raw)
+        on_part()
+        migrations = load_migrations(migrations_folder())
+        missing = len(migrations) - check_applied(directory / datafiles.DATABASE, raw, migrations)
+        if missing:
+            found.findings.append(f"the database needs {missing} migrations: run `shortener migrate`, then verify")
+            return
+        (found.links,) = raw.execute("SELECT count(*) FROM links WHERE deleted_at = 0").fetchone()
+        (found.accounts,) = raw.execute("SELECT count(*) FROM accounts").fetchone()
+        (found.clicks,) = raw.execute("SELECT count(*) FROM clicks").fetchone()
+        found.findings += _references(raw)
+        on_part()
+        found.findings += ledger.check_links(raw, whole_since=_whole_since(raw), leaving=_leaving(raw))
+        on_part()
+        found.findings += _journal(directory / datafiles.JOURNAL, position_of(raw), found)
+
+
+def _integrity(raw: sqlite3.Connection) -> Iterator[str]:
+    for (line,) in raw.execute(f"PRAGMA integrity_check({_INTEGRITY_LINES_MAX})"):
+        if line != "ok":
+            yield f"the database is damaged: {' '.join(line.split())}"
+
+
+def _whole_since(raw: sqlite3.Connection) -> int:
+    """Return the time from which on all raw clicks are kept."""
+    (removed_before,) = raw.execute("SELECT removed_before FROM click_retention").fetchone()
+    return int(removed_before)
+
+
+def _leaving(raw: sqlite3.Connection) -> set[int]:
+    """Return the ids of links whose numbers are being removed, part by part."""
+    return {link_id for (link_id,) in raw.execute("SELECT link_id FROM click_purges")}
+
+
+def _references(raw: sqlite3.Connection) -> Iterator[str]:
+    for table, row, parent, _ in raw.execute("PRAGMA foreign_key_check"):
+        yield f"row {row} of {table} refers to a row of {parent} that there is not"
+    (strangers,) = raw.execute(
+        "SELECT count(*) FROM clicks LEFT JOIN visitors ON visitors.id = visitor_id "
+        "WHERE visitor_id IS NOT NULL AND visitors.id IS NULL"
+    ).fetchone()
+    if strangers:
+        yield f"{strangers} clicks have a visitor that there is not"
+
+
+def _journal(directory: Path, position: Position, found: Verified) -> Iterator[str]:
+    if not directory.is_dir():
+        return
+    segments = Segments(directory)
+    numbers = segments.numbers()
+    if numbers and numbers[-1] < position.segment:
+        yield f"the journal position {position.segment}:{position.offset} lies behind the newest segment {numbers[-1]}"
+    for number in numbers:
+        if number < position.segment:  # Moved; it is deleted next.
+            continue
+        start = position.offset if number == position.segment else 0
+        offsets, size = _records(segments, number)
+        found.waiting += sum(offset > start for offset in offsets)
+        end = offsets[-1] if offsets else 0
+        if start and start not in offsets and start < size:
+            yield f"the journal position {number}:{start} is not between two clicks"
+        elif size > max(end, start):
+            yield f"journal segment {number}: the last {size - max(end, start)} bytes are no clicks"
+
+
+def _records(segments: Segments, number: int) -> tuple[list[int], int]:
+    """Return the ends of all whole records, and the size of the segment; what is being written is waited for."""
+    for pause in (*_PAUSES, None):
+        try:
+            data = segments.path(number).read_bytes()
+        except FileNotFoundError:
+            return [], 0
+        offsets = [after for _, after in unframe(data)]
+        if pause is None or not data or (offsets and offsets[-1] == len(data)):
+            break
+        time.sleep(pause)
+    return offsets, len(data)
+
+
+def _modes(directory: Path) -> Iterator[str]:
+    if (directory / RESTORING).exists():
+        yield f"{directory} holds half a backup: run `shortener restore --force` again"
+    ours = [directory, *directory.glob(f"{datafiles.DATABASE}*"), *(directory / name for name in datafiles.KEYS)]
+    for path in [*ours, directory / datafiles.JOURNAL, *(directory / datafiles.JOURNAL).glob("*")]:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        mode = stat.S_IMODE(status.st_mode)
+        private = files.PRIVATE_DIRECTORY if stat.S_ISDIR(status.st_mode) else files.PRIVATE_FILE
+        if mode & ~private:
+            yield f"{path} can be used by others: its mode is {mode:04o}, not {private:04o}"
+
+
+def _keys(directory: Path, *, has_own_secret: bool) -> Iterator[str]:
+    secret, visitor_key = directory / datafiles.SECRET, directory / datafiles.VISITOR_KEY
+    yield from _key(visitor_key, lambda text: parse_key(visitor_key, text))
+    if has_own_secret:
+        yield from _key(secret, lambda text: parse_keys(text, str(secret)))
+
+
+def _key(path: Path, parse: Callable[[bytes], object]) -> Iterator[str]:
+    try:
+        parse(path.read_bytes())
+    except FileNotFoundError:
+        yield f"{path} is missing: restore it from a backup"
+    except OSError as error:
+        yield f"{path} cannot be read: {reason(error)}"
+    except (DataFileError, SecretError) as error:
+        yield str(error)

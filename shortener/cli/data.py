@@ -1,0 +1,116 @@
+"""Commands that keep the data safe: backup, restore, verify."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from shortener.cli.common import FAILED, AsJson, ConfigPath, fail, load_config, progress
+
+FINDINGS_MAX = 100
+"""Findings shown as text; --json has all of them."""
+
+
+def register(main: typer.Typer) -> None:
+    """Add the commands to the program."""
+    for command in (backup, restore, verify):
+        main.command()(command)
+
+
+def backup(
+    directory: Annotated[Path, typer.Argument(help="Where to: a new or empty directory.", metavar="DIR")],
+    path: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy database, click journal and keys, as they are at one moment, into a directory of their own.
+
+    The server may run; it is neither stopped nor held up. DIR is whole or not there at all.
+    """
+    settings = load_config(path)
+    from shortener.backup.backup import back_up  # noqa: PLC0415 - not for --help
+
+    with _told(), progress("copying") as report:
+        made = back_up(Path(settings.storage.data_dir), directory, report)
+    if as_json:
+        typer.echo(json.dumps({"directory": str(directory), "files": len(made.files), "bytes": made.size}))
+    else:
+        typer.echo(f"{len(made.files)} files, {_megabytes(made.size)} -> {directory}")
+
+
+def restore(
+    directory: Annotated[Path, typer.Argument(help="A directory that `backup` has made.", metavar="DIR")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the data that the data directory holds already.")
+    ] = False,
+    path: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup into the configured data directory, after comparing its checksums.
+
+    The directory must be new or without data, and no server may run on it.
+    """
+    settings = load_config(path)
+    from shortener.backup.restore import restore as put_back  # noqa: PLC0415 - not for --help
+
+    data_dir = Path(settings.storage.data_dir)
+    with _told(), progress("restoring") as report:
+        listed = put_back(directory, data_dir, force=force, progress=report)
+    if as_json:
+        typer.echo(json.dumps({"data_dir": str(data_dir), "files": len(listed.files), "bytes": listed.size}))
+    else:
+        typer.echo(f"{len(listed.files)} files, {_megabytes(listed.size)} -> {data_dir}")
+
+
+def verify(
+    directory: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads this form on every Python we support
+        typer.Argument(help="A backup to check. [default: the configured data directory]", metavar="[DIR]"),
+    ] = None,
+    path: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check pages, counts, click journal and keys, and change nothing; a server may run.
+
+    One line for each finding, and exit status 1 when there is any.
+    """
+    settings = load_config(path)
+    from shortener.backup.verify import verify as check  # noqa: PLC0415 - not for --help
+
+    has_own_secret = not (settings.auth.secret or settings.auth.secret_file)
+    with _told(), progress("verifying") as report:
+        place = directory or Path(settings.storage.data_dir)
+        found = check(place, has_own_secret=has_own_secret, progress=report)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        for finding in found.findings[:FINDINGS_MAX]:
+            typer.echo(finding)
+        if len(found.findings) > FINDINGS_MAX:
+            typer.echo(f"and {len(found.findings) - FINDINGS_MAX} more")
+        if not found.findings:
+            typer.echo(
+                f"all is well: {found.links} links, {found.accounts} accounts, {found.clicks} clicks, "
+                f"{found.waiting} more in the journal"
+            )
+    if found.findings:
+        raise typer.Exit(FAILED)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turn every expected failure into one line and status 1."""
+    from shortener.backup.faults import VaultError  # noqa: PLC0415 - as above
+    from shortener.storage import StorageError  # noqa: PLC0415 - not for --help
+
+    try:
+        yield
+    except (StorageError, VaultError) as error:
+        fail(error.message)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

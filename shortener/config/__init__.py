@@ -1,0 +1,1 @@
+"""The configuration: its sections, and how file and environment are read and checked."""

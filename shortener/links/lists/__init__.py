@@ -1,0 +1,1 @@
+"""Lists that an operator keeps: blocked hosts and quarantined codes."""

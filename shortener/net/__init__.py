@@ -1,0 +1,1 @@
+"""What HTTP and gRPC listeners share: accepting connections, client addresses, the table of statuses."""

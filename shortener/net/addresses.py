@@ -1,0 +1,80 @@
+"""Who asks: the client's address behind proxies that are trusted to name it."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from shortener.net.memo import Memo
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+FORWARDED_SIZE_MAX = 2048
+"""Characters of one X-Forwarded-For line that are looked at, from its right end."""
+
+HOPS_MAX = 32
+"""Hops that are walked back before the header is taken for garbage."""
+
+
+class ClientAddresses:
+    """Finds the client's address: the right-most hop of `X-Forwarded-For` that is not a trusted proxy.
+
+    `trusted_proxies` are addresses or networks in CIDR notation; raises `ValueError` for anything else.
+    """
+
+    def __init__(self, trusted_proxies: Sequence[str], *, memo_max: int) -> None:
+        self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in trusted_proxies)
+        self._memo: Memo[tuple[str, tuple[str, ...]], str] = Memo(memo_max)
+
+    def is_proxy(self, peer: str) -> bool:
+        """Tell whether what `peer` forwards is believed."""
+        address = _address(peer) if self._networks else None
+        return address is not None and self._is_trusted(address)
+
+    def client(self, peer: str, forwarded: tuple[str, ...]) -> str:
+        """Return the client's address as text.
+
+        `forwarded` are the values of the request's X-Forwarded-For lines in order. A hop that is no address makes the
+        whole header worthless: the answer is then `peer`, as it is without a trusted proxy. Where every hop is
+        trusted the request comes from among them, from the first.
+        """
+        if not forwarded or not self._networks:
+            return peer
+        key = (peer, forwarded)
+        found = self._memo.get(key)
+        if found is None:
+            found = self._walk(forwarded) if self.is_proxy(peer) else None
+            found = found or peer
+            if sum(map(len, forwarded)) <= FORWARDED_SIZE_MAX:
+                self._memo.put(key, found)
+        return found
+
+    def _walk(self, forwarded: tuple[str, ...]) -> str | None:
+        hops = [hop for line in forwarded for hop in line[-FORWARDED_SIZE_MAX:].split(",")][-HOPS_MAX:]
+        first = None
+        for hop in reversed(hops):
+            address = _address(hop.strip(" \t"))
+            if address is None:
+                return None
+            first = str(address)
+            if not self._is_trusted(address):
+                return first
+        return first
+
+    def _is_trusted(self, address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._networks)
+
+
+def _address(text: str) -> Address | None:
+    """Return the address that `text` is, with or without a port; None for anything else."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    if len(text) > 64 or not text.isascii():
+        return None
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,1 @@
+"""Logs, metrics, request durations, the lag of the event loop."""

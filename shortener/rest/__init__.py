@@ -1,0 +1,1 @@
+"""The REST gateway: routes, JSON, problem documents, OpenAPI. Knows no module of the domain."""

@@ -1,0 +1,258 @@
+"""The OpenAPI 3.1 document of the gateway, made from the very routes that it mounts."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import betterproto
+
+from shortener.errors import Code
+from shortener.net.statuses import TABLE
+from shortener.rest.problems import HTTP_PROBLEMS, MEDIA_TYPE
+from shortener.rest.routes import Query, Route
+from shortener.rpc.descriptors import comments, pool
+from shortener.rpc.fields import Field, fields_of
+from shortener.rpc.idempotency import HEADER, REPLAYED
+
+Json = dict[str, Any]
+
+_SCALARS: dict[str, Json] = {
+    "string": {"type": "string"},
+    "bool": {"type": "boolean"},
+    "int32": {"type": "integer", "format": "int32"},
+    "int64": {"type": "integer", "format": "int64"},
+    "uint32": {"type": "integer", "format": "int64", "minimum": 0},
+    "uint64": {"type": "integer", "minimum": 0},
+    "float": {"type": "number", "format": "float"},
+    "double": {"type": "number", "format": "double"},
+}
+_PROBLEM: Json = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/invalid"]},
+        "title": {"type": "string", "examples": ["Invalid request"]},
+        "status": {"type": "integer", "examples": [400]},
+        "detail": {"type": "string", "examples": ["long_url is required"]},
+        "field": {"type": "string", "description": "The input at fault.", "examples": ["long_url"]},
+        "suggestions": {"type": "array", "items": {"type": "string"}, "description": "Free values to take instead."},
+        "request_id": {"type": "string", "description": "Quote it when reporting an internal error."},
+    },
+}
+_HEADERS: dict[int, Json] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer"}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+}
+_OPERATIONS = {
+    "/healthz": ("Is the process alive?", "application/json", False),
+    "/readyz": ("Does the server accept requests?", "application/json", True),
+    "/metrics": ("Metrics for Prometheus", "text/plain", False),
+}
+_TITLES = {row.http: row.title for row in TABLE.values()} | {
+    status: title for status, (_, title) in HTTP_PROBLEMS.items() if status != 404
+}
+_path_parameters = re.compile(r"\{(\w+)\}").findall
+
+
+def document(routes: Sequence[Route], *, title: str, version: str, description: str) -> Json:
+    """Return the OpenAPI document of `routes` and of the operators' routes beside them."""
+    schemas: dict[str, Json] = {"Problem": _PROBLEM}
+    paths: dict[str, Json] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    for path, (summary, media_type, may_be_unready) in _OPERATIONS.items():
+        paths[path] = {"get": _plain_operation(path, summary, media_type, may_be_unready=may_be_unready)}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": description, "license": _LICENSE},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in dict.fromkeys([*(_tag(route.path) for route in routes), "operations"])],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "responses": {_response_name(status): _problem_response(status) for status in _statuses()},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+_LICENSE = {"name": "MIT", "identifier": "MIT"}
+
+
+def _operation(route: Route, schemas: dict[str, Json]) -> Json:
+    parameters = [_path_parameter(name) for name in _path_parameters(route.path)]
+    operation: Json = {
+        "operationId": _operation_id(route.method, route.path),
+        "summary": route.summary,
+        "tags": [_tag(route.path)],
+        "security": [{"bearer": []}] if route.auth else [],
+        "parameters": [
+            *parameters,
+            *(_query_parameter(query) for query in route.query),
+            *([_KEY] if route.takes_key else []),
+        ],
+        "responses": {str(route.status): _success(route, schemas)},
+    }
+    if route.body is not None:
+        content = {"application/json": {"schema": _body_schema(route.body, route.body_hides, schemas)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    for status in sorted(_failures(route)):
+        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
+    return operation
+
+
+def _plain_operation(path: str, summary: str, media_type: str, *, may_be_unready: bool) -> Json:
+    schema = {"type": "object" if media_type == "application/json" else "string"}
+    responses: Json = {"200": {"description": "OK", "content": {media_type: {"schema": schema}}}}
+    if may_be_unready:
+        responses["503"] = {"$ref": f"#/components/responses/{_response_name(503)}"}
+    return {
+        "operationId": _operation_id("GET", path),
+        "summary": summary,
+        "tags": ["operations"],
+        "security": [],
+        "responses": responses,
+    }
+
+
+def _operation_id(method: str, path: str) -> str:
+    return "_".join([method.lower(), *re.findall(r"\w+", path)])
+
+
+def _tag(path: str) -> str:
+    parts = path.split("/")
+    return parts[2] if parts[1] == "api" else parts[1]
+
+
+def _path_parameter(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _query_parameter(query: Query) -> Json:
+    schema: Json = {"type": "integer", "format": "int64"} if query.kind is int else {"type": "string"}
+    if query.choices:
+        schema["enum"] = list(query.choices)
+    if query.low is not None:
+        schema["minimum"] = query.low
+    if query.high is not None:
+        schema["maximum"] = query.high
+    return {"name": query.name, "in": "query", "description": query.description, "schema": schema}
+
+
+_KEY: Json = {
+    "name": HEADER,
+    "in": "header",
+    "description": (
+        "Makes it safe to try again: for 24 hours, a call with the key and the body of an earlier one does nothing "
+        "but return the earlier answer. Any unique text, such as a UUID; with another body it is refused."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_REPLAYED: Json = {
+    REPLAYED: {"schema": {"type": "string", "enum": ["true"]}, "description": "Sent when this was answered before."}
+}
+
+
+def _success(route: Route, schemas: dict[str, Json]) -> Json:
+    if route.media_types:
+        content: Json = {media_type: {} for media_type in route.media_types}
+        return {"description": "OK", "content": content}
+    if route.reply is None:
+        return {"description": "Done"}
+    response: Json = {
+        "description": "Created" if route.status == 201 else "OK",
+        "content": {"application/json": {"schema": _reference(route.reply, schemas)}},
+    }
+    if route.takes_key:
+        response["headers"] = _REPLAYED
+    return response
+
+
+def _failures(route: Route) -> set[int]:
+    """Return the statuses a route can fail with: its own, and those that come with what it takes."""
+    statuses = {TABLE[code].http for code in (*route.errors, Code.INTERNAL, Code.UNAVAILABLE, Code.DEADLINE)}
+    if route.auth:
+        statuses.add(401)
+    if route.body is not None:
+        statuses |= {400, 408, 413, 415}
+    if route.query:
+        statuses.add(400)
+    return statuses
+
+
+def _statuses() -> Iterable[int]:
+    return sorted({row.http for code, row in TABLE.items() if code is not Code.GONE} | {408, 413, 415})
+
+
+def _response_name(status: int) -> str:
+    return "".join(word.capitalize() for word in re.findall(r"\w+", _TITLES[status]))
+
+
+def _problem_response(status: int) -> Json:
+    response: Json = {
+        "description": _TITLES[status],
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status in _HEADERS:
+        response["headers"] = _HEADERS[status]
+    return response
+
+
+def _reference(cls: type[betterproto.Message], schemas: dict[str, Json]) -> Json:
+    """Return a reference to the schema of an answer's message, in which every field is always present."""
+    name = schema_name(cls)
+    if name not in schemas:
+        schemas[name] = {}  # taken, should the message contain itself
+        fields = fields_of(cls)
+        schemas[name] = {
+            "type": "object",
+            "required": [field.name for field in fields],
+            "properties": {field.name: _property(cls, field, schemas) for field in fields},
+        }
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _body_schema(cls: type[betterproto.Message], hidden: frozenset[str], schemas: dict[str, Json]) -> Json:
+    """Return a reference to the schema of a body, without the fields that a REST caller may not set."""
+    name = schema_name(cls)
+    fields = [field for field in fields_of(cls) if field.name not in hidden]
+    required = [field.name for field in fields if _comment(cls, field).startswith(_REQUIRED)]
+    properties = {
+        field.name: _given(_property(cls, field, schemas), is_required=field.name in required) for field in fields
+    }
+    schema: Json = {"type": "object", "properties": properties}
+    schemas[name] = schema | ({"required": required} if required else {})
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _given(schema: Json, *, is_required: bool) -> Json:
+    """Return the schema of a body's field: a required text is not empty, and null is as good as no value."""
+    if is_required:
+        return schema | ({"minLength": 1} if schema.get("type") == "string" else {})
+    return schema | ({"type": [schema["type"], "null"]} if "type" in schema else {})
+
+
+_REQUIRED = "Required: "
+
+
+def _comment(cls: type[betterproto.Message], field: Field) -> str:
+    return comments().get(f"{cls.__module__.rpartition('.')[2]}.{schema_name(cls)}.{field.name}", "")
+
+
+def _property(cls: type[betterproto.Message], field: Field, schemas: dict[str, Json]) -> Json:
+    schema = _reference(field.message, schemas) if field.message is not None else dict(_SCALARS[field.kind])
+    if field.name == "password":
+        schema["format"] = "password"
+    if field.repeated:
+        schema = {"type": "array", "items": schema}
+    text = _comment(cls, field).removeprefix(_REQUIRED).removeprefix("Optional: ")
+    return schema | ({"description": text} if text else {})
+
+
+def schema_name(cls: type[betterproto.Message]) -> str:
+    """Return the message's name as the protos spell it (`ListURLsResponse`), which betterproto's casing lost."""
+    package = cls.__module__.rpartition(".")[2]
+    names = {name.lower(): name for name in pool().FindFileByName(f"{package}.proto").message_types_by_name}
+    return names[cls.__name__.lower()]

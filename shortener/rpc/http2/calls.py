@@ -1,0 +1,298 @@
+"""The calls of one connection: opening, feeding, starting and ending streams (RFC 9113 section 5)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from grpclib import GRPCError
+from grpclib.const import Status
+
+from shortener.rpc.http2 import frames
+from shortener.rpc.http2.backpressure import Room
+from shortener.rpc.http2.budget import Budget
+from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
+from shortener.rpc.http2.head import MALFORMED, PLAIN, TOO_LARGE, Head, check_fields, read_head
+from shortener.rpc.http2.hpack import Decoder
+from shortener.rpc.http2.inbound import Intake
+from shortener.rpc.http2.outbound import Outbox
+from shortener.rpc.http2.shared import Shared
+from shortener.rpc.http2.stream import Stream
+
+_CLOSED_MAX = 128
+_CACHED_BLOCK_MAX = 512  # bytes; longer blocks are decoded each time
+_FINISHED_REFUND = 8
+_RESET_COST = 2
+
+
+class Calls:
+    """Streams by id, and what is remembered of closed ones.
+
+    `running` counts handlers that wait, also those whose stream was reset and that have not noticed yet. There are
+    `streams_max` at most, so that resets do not buy more concurrency; calls beyond wait, since their client is in its
+    right: it may open a stream for each that it reset.
+    """
+
+    __slots__ = (
+        "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed",
+        "budget", "final_id", "intake", "last_id", "leaving", "limits", "outbox", "room", "running", "shared",
+        "streams", "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        shared: Shared,
+        transport: asyncio.Transport,
+        outbox: Outbox,
+        on_empty: Callable[[], None],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.shared = shared
+        self.limits = shared.limits
+        self.transport = transport
+        self.outbox = outbox
+        self._on_empty = on_empty
+        self._on_ready = on_ready
+        self.budget = Budget(most=shared.limits.idle_frames_max, refill=shared.limits.idle_frames_refill)
+        self.intake = Intake(self, shared)
+        self.room = Room(shared, outbox)
+        self.streams: dict[int, Stream] = {}
+        self.last_id = 0
+        self.final_id = frames.STREAM_ID_MAX  # GOAWAY's: streams beyond are refused
+        self.running = 0
+        self.leaving = False  # the connection closes with its last call
+        self._decoder = Decoder(
+            table_size_max=shared.limits.header_table_size, list_size_max=shared.settings.header_list_size_max
+        )
+        self._heads: dict[bytes, Head] = {}
+        self._postponed: deque[Stream] = deque()
+        self._closed: dict[int, bool] = {}  # id -> whether we reset it, and so may still hear of it
+        self._closed_before: dict[int, bool] = {}
+
+    # Opening.
+
+    def headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        """Take a whole header block: a new call, or the trailers of one."""
+        if stream_id <= self.last_id:
+            self._late_headers(flags, stream_id, block)
+            return
+        if not stream_id & 1:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a client's stream has an odd number")
+        self.last_id = stream_id
+        head = self._heads.get(block) or self._read(stream_id, block)
+        if len(self.streams) >= self.shared.settings.streams_max or stream_id > self.final_id:
+            self.budget.charge()
+            self._refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        method = head.method
+        if method is None:
+            self.budget.charge()
+            self.outbox.refuse(stream_id, head.refusal)
+            self._answered(stream_id, whole=bool(flags & frames.END_STREAM))
+            return
+        stream = Stream(self, stream_id, head, method, self.outbox.initial_window, now)
+        self.streams[stream_id] = stream
+        if method.request_streams:
+            stream.inbox = deque()
+        if flags & frames.END_STREAM:
+            self.intake.end(stream)
+        elif method.request_streams:
+            self.start(stream)
+
+    def _read(self, stream_id: int, block: bytes) -> Head:
+        """Decode and judge a header block; the verdict is kept for as long as the dynamic table stands."""
+        generation = self._decoder.generation
+        fields = self._decoder.decode(block)
+        unchanged = generation == self._decoder.generation
+        if not unchanged:
+            self._heads.clear()
+        if fields is None:
+            return TOO_LARGE
+        try:
+            head = read_head(fields, self.shared.methods)
+        except ProtocolError as error:
+            self.outbox.refuse(stream_id, MALFORMED)
+            raise StreamError(stream_id, error.code, error.reason) from None
+        if unchanged and len(block) <= _CACHED_BLOCK_MAX:
+            if len(self._heads) >= self.limits.header_cache_max:
+                self._heads.clear()
+            self._heads[block] = head
+        return head
+
+    def _late_headers(self, flags: int, stream_id: int, block: bytes) -> None:
+        """Take trailers, or headers for a stream that is closed."""
+        stream = self.streams.get(stream_id)
+        if stream is None and not self.ignored(stream_id):
+            if stream_id in self._closed or stream_id in self._closed_before:
+                raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "stream numbers must ascend")
+        generation = self._decoder.generation
+        fields = self._decoder.decode(block)
+        if generation != self._decoder.generation:
+            self._heads.clear()
+        self.budget.charge()
+        if stream is None:
+            return
+        if stream.received_end:
+            raise StreamError(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM")
+        if not flags & frames.END_STREAM:
+            raise StreamError(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers without END_STREAM")
+        try:
+            check_fields(fields or [], trailers=True)
+        except ProtocolError as error:
+            raise StreamError(stream_id, error.code, error.reason) from None
+        self.intake.end(stream)
+
+    def _refuse_stream(self, stream_id: int, code: ErrorCode) -> None:
+        self._remember(stream_id, reset=True)
+        self.outbox.write(frames.rst_stream(stream_id, code))
+
+    # Running.
+
+    def start(self, stream: Stream) -> None:
+        """Run the handler, now or when the client has taken enough of what waits for it and others have ended.
+
+        A stream that is postponed may come here again, when its last message has arrived.
+        """
+        if not self._may_start:
+            if stream not in self._postponed:
+                self._postponed.append(stream)
+            return
+        if stream.deadline_at is not None and stream.deadline_at <= monotonic():
+            stream.expire()
+            return
+        stream.started = True
+        task = self.shared.runner.start(stream.method.func(stream), stream.finished)
+        if task is None:
+            return
+        stream.task = task
+        self.running += 1
+        self.guard(stream)
+
+    def guard(self, stream: Stream) -> None:
+        """See to it that a call which waits, for its handler or for the client to take its answer, ends in time."""
+        if stream.deadline_at is not None and stream.timer is None and not stream.over:
+            stream.timer = self.shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
+
+    def ran(self, stream: Stream) -> None:
+        """Take a handler's end; only one whose answer somebody still wants earns the budget something."""
+        if not stream.over:
+            self.budget.refund(_FINISHED_REFUND)
+        if stream.task is not None:
+            stream.task = None
+            self.running -= 1
+            self.make_room()
+
+    def expire_unstarted(self, now: float) -> None:
+        """Answer the calls whose deadline passed before their request was complete."""
+        for stream in list(self.streams.values()):
+            if not stream.started and stream.deadline_at is not None and stream.deadline_at <= now:
+                stream.expire()
+
+    def start_postponed(self) -> None:
+        """Start what waited for room; call from a plain callback of the loop."""
+        while self._postponed and self._may_start:
+            stream = self._postponed.popleft()
+            if not (stream.over or stream.started):
+                self.start(stream)
+
+    def stop(self) -> None:
+        """Answer every call with UNAVAILABLE, and cancel its handler."""
+        for stream in list(self.streams.values()):
+            stream.fail(GRPCError(Status.UNAVAILABLE, "the server is stopping"))
+
+    # Ending.
+
+    def refuse(self, stream: Stream, block: bytes) -> None:
+        """Send an answer that is only trailers."""
+        self.outbox.refuse(stream.id, PLAIN + block)
+        self.ended(stream)
+
+    def ended(self, stream: Stream) -> None:
+        """Take that the answer is out; a client that still sends is told to stop (section 8.1)."""
+        self._forget(stream)
+        self._answered(stream.id, whole=stream.received_end)
+
+    def _answered(self, stream_id: int, *, whole: bool) -> None:
+        self._remember(stream_id, reset=not whole)
+        if not whole:
+            self.outbox.write(frames.rst_stream(stream_id, ErrorCode.NO_ERROR))
+
+    def fault(self, error: StreamError) -> None:
+        """Take what a client did wrong on one stream.
+
+        Raises ProtocolError for a stream that is still idle: RST_STREAM must not be sent there (section 6.4).
+        """
+        self.budget.charge()
+        if error.stream_id > self.last_id:
+            raise ProtocolError(error.code, error.reason)
+        stream = self.streams.get(error.stream_id)
+        if stream is None:
+            self._refuse_stream(error.stream_id, error.code)
+        else:
+            self.reset(stream, error.code)
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        """End a stream from our side, and its handler with it."""
+        self._refuse_stream(stream.id, code)
+        self._forget(stream)
+        if stream.task is not None:
+            stream.task.cancel()
+
+    def abandon(self, stream: Stream) -> None:
+        """Take that the client is gone from a stream: nothing more is sent, the handler is cancelled."""
+        self._remember(stream.id, reset=False)
+        self._forget(stream)
+        if stream.task is not None:
+            stream.task.cancel()
+
+    def was_reset(self, stream_id: int) -> None:
+        """Take a RST_STREAM."""
+        if stream_id > self.last_id:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        stream = self.streams.get(stream_id)
+        self.budget.charge(1 if stream is None else _RESET_COST)
+        if stream is not None:
+            self.abandon(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        stream.over = True
+        self.streams.pop(stream.id, None)
+        if stream.timer is not None:
+            stream.timer.cancel()
+            stream.timer = None
+        if stream.held:
+            self.intake.drop(stream)
+        if stream.waiter is not None:
+            stream.wake()
+        if not stream.started and stream in self._postponed:
+            self._postponed.remove(stream)
+        if stream.queue is not None:
+            self.outbox.drop(stream)
+            self.drained(stream)
+        if self.leaving and not self.streams:
+            self._on_empty()
+
+    def _remember(self, stream_id: int, *, reset: bool) -> None:
+        if len(self._closed) >= _CLOSED_MAX:
+            self._closed_before, self._closed = self._closed, {}
+        self._closed[stream_id] = reset
+
+    def ignored(self, stream_id: int) -> bool:
+        """Whether we reset this stream lately: the client may not know yet."""
+        return self._closed.get(stream_id) or self._closed_before.get(stream_id) or False
+
+    def drained(self, stream: Stream) -> None:
+        """Wake those who wait for a stream to be sent, or for room."""
+        self.room.drained(stream)
+        self.make_room()
+
+    def make_room(self) -> None:
+        """Wake those who wait for room, if there is some."""
+        self.room.make()
+        if self._postponed and self._may_start:
+            self._on_ready()
+
+    @property
+    def _may_start(self) -> bool:
+        return self.room.free and self.running < self.shared.settings.streams_max

@@ -1,0 +1,299 @@
+"""One client's connection: the asyncio protocol, RFC 9113's connection-level frames, keep-alive and leaving."""
+
+import asyncio
+import logging
+from time import monotonic
+from typing import Protocol, cast
+
+from shortener.rpc.http2 import frames
+from shortener.rpc.http2.calls import Calls
+from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
+from shortener.rpc.http2.outbound import Outbox
+from shortener.rpc.http2.shared import Shared
+from shortener.rpc.http2.timers import KEEPALIVE, Watch
+
+log = logging.getLogger(__name__)
+
+_DRAIN = b"drain-it"
+_FRAME_SIZE_USED = 65_536  # of what a client lets us send in one frame
+_BLOCK_FACTOR = 2  # a header block as sent is at most so much longer than our list limit says of it decoded
+
+
+class Owner(Protocol):
+    """The server, as its connections see it."""
+
+    def admits(self, connection: "Connection") -> bool:
+        """Know a new connection, and return whether there is room for it."""
+
+    def lost(self, connection: "Connection") -> None:
+        """Forget a connection."""
+
+    def continue_later(self, connection: "Connection") -> None:
+        """Have `go_on` called when others have had their turn."""
+
+
+class Connection(asyncio.Protocol):
+    """Bytes in, answers out. All work of one read is done in slices of `Limits.slice_seconds`."""
+
+    transport: asyncio.Transport
+    outbox: Outbox
+    calls: Calls
+
+    def __init__(self, owner: Owner, shared: Shared) -> None:
+        self._owner = owner
+        self._shared = shared
+        self._reader = frames.FrameReader(block_size_max=_BLOCK_FACTOR * shared.settings.header_list_size_max)
+        self._waits = False  # for its turn, with input or calls left by an earlier slice
+        self.settled = False  # the client's first SETTINGS came
+        self.heard_at = monotonic()
+        self.drain_at = 0.0  # when we asked the client to leave
+        self.closed_at = 0.0  # when we closed, or the client did
+        self.watch = Watch(self, shared)
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client with our SETTINGS."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.outbox = Outbox(self.transport, self._shared.loop, self._shared.held)
+        self.calls = Calls(self._shared, self.transport, self.outbox, self._leave, self._wait_turn)
+        tls = transport.get_extra_info("ssl_object")
+        if not self._owner.admits(self) or (tls is not None and tls.selected_alpn_protocol() != "h2"):
+            self.closed_at = monotonic()
+            self.transport.abort()
+            return
+        settings, limits = self._shared.settings, self._shared.limits
+        self.outbox.write(
+            frames.settings(
+                [
+                    (frames.HEADER_TABLE_SIZE, limits.header_table_size),
+                    (frames.MAX_CONCURRENT_STREAMS, settings.streams_max),
+                    (frames.INITIAL_WINDOW_SIZE, self.calls.intake.window),
+                    (frames.MAX_HEADER_LIST_SIZE, settings.header_list_size_max),
+                ]
+            )
+        )
+        if credit := self.calls.intake.window - frames.WINDOW_DEFAULT:
+            self.outbox.write(frames.window_update(0, credit))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel what still runs for the client."""
+        self.closed_at = self.closed_at or monotonic()
+        self.outbox.lose()
+        for stream in list(self.calls.streams.values()):
+            self.calls.abandon(stream)
+        self._owner.lost(self)
+
+    def pause_writing(self) -> None:
+        """Stop reading too: a client that takes no answers gets to ask no more."""
+        self.outbox.writable = False
+        self.outbox.unwritable_since = monotonic()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on where the client's slowness stopped us."""
+        self.outbox.writable = True
+        if not self.closed_at:
+            self.outbox.pump()
+            self.calls.make_room()
+            self._wait_turn()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle frames, for one slice of time at most."""
+        self.heard_at = now = monotonic()
+        if self.closed_at:
+            return
+        self._reader.feed(data)
+        if not self._waits and self.outbox.writable:
+            self._work(now)
+
+    def go_on(self) -> None:
+        """Handle what an earlier slice left."""
+        self._waits = False
+        if self.closed_at or not self.outbox.writable:
+            return
+        self._work(monotonic())
+        if not (self._waits or self.closed_at) and self.outbox.writable:
+            self.transport.resume_reading()
+
+    def _work(self, now: float) -> None:
+        end = now + self._shared.limits.slice_seconds
+        outbox = self.outbox
+        outbox.held_back = True
+        try:
+            self.calls.start_postponed()
+            while not self.closed_at:
+                try:
+                    found = self._reader.next()
+                    if found is None:
+                        break
+                    self._frame(found, now)
+                except StreamError as error:
+                    log.debug("stream error from a client: %s", error.reason)
+                    self.calls.fault(error)
+                if not outbox.writable:
+                    break  # resume_writing goes on
+                if monotonic() > end:
+                    self._wait_turn()
+                    break
+        except ProtocolError as error:
+            self.fail(error)
+        finally:
+            outbox.held_back = False
+            outbox.flush()
+
+    def _wait_turn(self) -> None:
+        if self._waits or self.closed_at:
+            return
+        self._waits = True
+        self.transport.pause_reading()
+        self._owner.continue_later(self)
+
+    # Frames.
+
+    def _frame(self, frame: frames.Frame, now: float) -> None:
+        kind, flags, stream_id, payload, length = frame
+        if not self.settled:
+            if kind != frames.SETTINGS or flags & frames.ACK:
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+            self.settled = True
+            if self.drain_at:
+                self._ask_to_leave()
+        if kind == frames.DATA:
+            self.calls.intake.data(flags, stream_id, payload, length)
+        elif kind == frames.HEADERS:
+            self.calls.headers(flags, stream_id, payload, now)
+        elif kind == frames.RST_STREAM:
+            self.calls.was_reset(stream_id)
+        elif kind == frames.WINDOW_UPDATE:
+            self._window_update(stream_id, int.from_bytes(payload, "big") & frames.WINDOW_MAX)
+        elif kind == frames.PING:
+            self._ping(flags, payload)
+        elif kind == frames.SETTINGS:
+            self._settings(flags, payload)
+        elif kind == frames.GOAWAY:
+            self.calls.budget.charge()
+            self._leave_when_empty()
+        else:  # PRIORITY, the parts of a header block, and kinds that we do not know
+            self.calls.budget.charge()
+
+    def _window_update(self, stream_id: int, increment: int) -> None:
+        self.calls.budget.refund(self.outbox.data_sent >> 10)
+        self.outbox.data_sent = 0
+        self.calls.budget.charge()
+        if not stream_id:
+            if not increment:
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+            self.outbox.grow(increment)
+            self.calls.make_room()
+            return
+        if stream_id > self.calls.last_id:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
+        if not increment and not self.calls.ignored(stream_id):
+            raise StreamError(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        stream = self.calls.streams.get(stream_id)
+        if stream is None:
+            return
+        self.outbox.grow_stream(stream, increment)
+        self.calls.make_room()
+
+    def _ping(self, flags: int, payload: bytes) -> None:
+        if not flags & frames.ACK:
+            self.calls.budget.charge()
+            self.outbox.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == _DRAIN and self.drain_at:
+            self.last_goaway()
+        elif payload == KEEPALIVE and self.watch.pinged_at:
+            self.watch.pinged_at = 0.0
+        else:
+            self.calls.budget.charge()
+
+    def _settings(self, flags: int, payload: bytes) -> None:
+        self.calls.budget.charge(1 + len(self.calls.streams) // 64)
+        if flags & frames.ACK:
+            return
+        window = self.outbox.initial_window
+        for identifier, value in frames.read_settings(payload):
+            if identifier == frames.MAX_FRAME_SIZE:
+                self.outbox.frame_size_max = min(value, _FRAME_SIZE_USED)
+            elif identifier == frames.HEADER_TABLE_SIZE:
+                self.outbox.shrink_table(value)
+            elif identifier == frames.INITIAL_WINDOW_SIZE:
+                window = value
+        if window != self.outbox.initial_window:
+            self._initial_window(window)
+        self.outbox.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
+
+    def _initial_window(self, value: int) -> None:
+        """Move every stream's window by the difference, below zero too (section 6.9.2)."""
+        difference = value - self.outbox.initial_window
+        self.outbox.initial_window = value
+        for stream in self.calls.streams.values():
+            stream.send_window += difference
+            if stream.send_window > frames.WINDOW_MAX:
+                raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window rose above 2^31-1")
+        self.outbox.pump()
+        self.calls.make_room()
+
+    # Leaving.
+
+    def fail(self, error: ProtocolError) -> None:
+        """End the connection for what the client did."""
+        log.info("closing a connection: %s (%s)", error.reason, error.code.name)
+        self.go_away(error.code, error.reason)
+
+    def go_away(self, code: ErrorCode, reason: str = "") -> None:
+        """Say GOAWAY, cancel what runs and close when the last bytes have left."""
+        if self.closed_at:
+            return
+        self.closed_at = monotonic()
+        for stream in list(self.calls.streams.values()):
+            self.calls.abandon(stream)
+        self.outbox.write(frames.goaway(self.calls.last_id, code, reason))
+        self.outbox.flush()
+        self.transport.close()
+
+    def drain(self) -> None:
+        """Ask the client to open no more calls (section 6.8), and close after the last."""
+        if self.closed_at or self.drain_at:
+            return
+        self.drain_at = monotonic()
+        if self.settled:  # else when it is: its first call may be on the way
+            self._ask_to_leave()
+
+    def _ask_to_leave(self) -> None:
+        self.outbox.write(frames.goaway(frames.STREAM_ID_MAX, ErrorCode.NO_ERROR))
+        self.outbox.write(frames.frame(frames.PING, 0, 0, _DRAIN))
+
+    def check_drain(self, now: float) -> None:
+        """Go on with draining when the client does not answer our ping."""
+        if self.drain_at and now - self.drain_at > self._shared.limits.drain_ping_seconds:
+            if not self.settled:
+                self.go_away(ErrorCode.NO_ERROR)
+            self.last_goaway()
+
+    def last_goaway(self) -> None:
+        """Name the last call that will be answered: all that the client sent before it heard the first GOAWAY."""
+        if self.calls.final_id == frames.STREAM_ID_MAX and not self.closed_at:
+            self.calls.final_id = self.calls.last_id
+            self.outbox.write(frames.goaway(self.calls.last_id, ErrorCode.NO_ERROR))
+            self._leave_when_empty()
+
+    def _leave_when_empty(self) -> None:
+        self.calls.leaving = True
+        if not self.calls.streams:
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self.closed_at:
+            self.closed_at = monotonic()
+            self._shared.loop.call_soon(self._close)
+
+    def _close(self) -> None:
+        self.outbox.flush()
+        self.transport.close()
+
+    def stop(self) -> None:
+        """Answer what is unanswered with UNAVAILABLE, and close."""
+        self.calls.stop()
+        self.go_away(ErrorCode.NO_ERROR)

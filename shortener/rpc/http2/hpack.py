@@ -1,0 +1,252 @@
+"""HPACK (RFC 7541): a decoder with its limits, and the few field forms that answers need."""
+
+from shortener.rpc.http2 import huffman
+from shortener.rpc.http2.errors import ErrorCode, ProtocolError
+
+Field = tuple[str, str]
+"""Name and value; each character is one byte of the wire (Latin-1)."""
+
+STATIC: tuple[Field, ...] = (
+    ("", ""),  # there is no index 0
+    (":authority", ""),
+    (":method", "GET"),
+    (":method", "POST"),
+    (":path", "/"),
+    (":path", "/index.html"),
+    (":scheme", "http"),
+    (":scheme", "https"),
+    (":status", "200"),
+    (":status", "204"),
+    (":status", "206"),
+    (":status", "304"),
+    (":status", "400"),
+    (":status", "404"),
+    (":status", "500"),
+    ("accept-charset", ""),
+    ("accept-encoding", "gzip, deflate"),
+    ("accept-language", ""),
+    ("accept-ranges", ""),
+    ("accept", ""),
+    ("access-control-allow-origin", ""),
+    ("age", ""),
+    ("allow", ""),
+    ("authorization", ""),
+    ("cache-control", ""),
+    ("content-disposition", ""),
+    ("content-encoding", ""),
+    ("content-language", ""),
+    ("content-length", ""),
+    ("content-location", ""),
+    ("content-range", ""),
+    ("content-type", ""),
+    ("cookie", ""),
+    ("date", ""),
+    ("etag", ""),
+    ("expect", ""),
+    ("expires", ""),
+    ("from", ""),
+    ("host", ""),
+    ("if-match", ""),
+    ("if-modified-since", ""),
+    ("if-none-match", ""),
+    ("if-range", ""),
+    ("if-unmodified-since", ""),
+    ("last-modified", ""),
+    ("link", ""),
+    ("location", ""),
+    ("max-forwards", ""),
+    ("proxy-authenticate", ""),
+    ("proxy-authorization", ""),
+    ("range", ""),
+    ("referer", ""),
+    ("refresh", ""),
+    ("retry-after", ""),
+    ("server", ""),
+    ("set-cookie", ""),
+    ("strict-transport-security", ""),
+    ("transfer-encoding", ""),
+    ("user-agent", ""),
+    ("vary", ""),
+    ("via", ""),
+    ("www-authenticate", ""),
+)
+"""The static table (RFC 7541 appendix A)."""
+
+_STATIC_MAX = len(STATIC) - 1
+_ENTRY_OVERHEAD = 32  # section 4.1
+_INTEGER_MAX = 1 << 28  # far above every length that frames allow
+
+
+def _fault(reason: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.COMPRESSION_ERROR, reason)
+
+
+def _integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:
+    """Return the integer whose prefixed byte is at `position`, and where the next thing begins (section 5.1)."""
+    mask = (1 << prefix) - 1
+    value = block[position] & mask
+    position += 1
+    if value < mask:
+        return value, position
+    shift = 0
+    while True:
+        if position >= len(block):
+            raise _fault("truncated integer")
+        byte = block[position]
+        position += 1
+        value += (byte & 0x7F) << shift
+        if value > _INTEGER_MAX or shift > 28:
+            raise _fault("integer too large")
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def _string(block: bytes, position: int) -> tuple[str, int]:
+    """Return the string literal at `position`, and where the next thing begins (section 5.2)."""
+    if position >= len(block):
+        raise _fault("truncated field")
+    coded = block[position] & 0x80
+    length, position = _integer(block, position, 7)
+    end = position + length
+    if end > len(block):
+        raise _fault("truncated string")
+    text = block[position:end]
+    if coded:
+        text = huffman.decode(text)
+    return text.decode("latin-1"), end
+
+
+class Decoder:
+    """One connection's decoding state.
+
+    `table_size_max` is what our SETTINGS allow the peer's dynamic table, in bytes; `list_size_max` bounds a decoded
+    list as RFC 9113 section 6.5.2 counts it. `generation` changes with the dynamic table: while it stands, equal
+    blocks mean equal fields.
+    """
+
+    __slots__ = ("_allowed", "_entries", "_limit", "_list_size_max", "_size", "generation")
+
+    def __init__(self, *, table_size_max: int, list_size_max: int) -> None:
+        self._allowed = table_size_max
+        self._limit = table_size_max
+        self._list_size_max = list_size_max
+        self._entries: list[Field] = []  # oldest first
+        self._size = 0
+        self.generation = 0
+
+    def decode(self, block: bytes) -> list[Field] | None:
+        """Return the fields of one whole header block, or None when they exceed the limit.
+
+        The dynamic table is kept up in either case, and never more than the limit is held.
+        Raises ProtocolError COMPRESSION_ERROR, after which the decoder is of no use.
+        """
+        fields: list[Field] = []
+        room = self._list_size_max
+        position, end = 0, len(block)
+        while position < end:
+            byte = block[position]
+            if byte & 0x80:
+                index, position = _integer(block, position, 7)
+                field = self._indexed(index)
+            elif byte & 0x40:
+                field, position = self._literal(block, position, 6)
+                self._insert(field)
+            elif byte & 0x20:
+                if fields or room < self._list_size_max:
+                    raise _fault("table size update after a field")
+                position = self._resize(block, position)
+                continue
+            else:
+                field, position = self._literal(block, position, 4)
+            room -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+            if room >= 0:
+                fields.append(field)
+        return fields if room >= 0 else None
+
+    def _indexed(self, index: int) -> Field:
+        if index <= _STATIC_MAX:
+            if index == 0:
+                raise _fault("index 0")
+            return STATIC[index]
+        index -= _STATIC_MAX
+        if index > len(self._entries):
+            raise _fault("index beyond the table")
+        return self._entries[-index]
+
+    def _literal(self, block: bytes, position: int, prefix: int) -> tuple[Field, int]:
+        index, position = _integer(block, position, prefix)
+        if index:
+            name = self._indexed(index)[0]
+        else:
+            name, position = _string(block, position)
+        value, position = _string(block, position)
+        return (name, value), position
+
+    def _resize(self, block: bytes, position: int) -> int:
+        limit, position = _integer(block, position, 5)
+        if limit > self._allowed:
+            raise _fault("table size above our SETTINGS")
+        self._limit = limit
+        self.generation += 1
+        self._evict(0)
+        return position
+
+    def _insert(self, field: Field) -> None:
+        self.generation += 1
+        size = len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
+        self._evict(size)
+        if size <= self._limit:
+            self._entries.append(field)
+            self._size += size
+
+    def _evict(self, room: int) -> None:
+        """Drop the oldest entries until `room` bytes fit, or none is left (section 4.4)."""
+        entries = self._entries
+        gone = 0
+        while gone < len(entries) and self._size + room > self._limit:
+            name, value = entries[gone]
+            self._size -= len(name) + len(value) + _ENTRY_OVERHEAD
+            gone += 1
+        if gone:
+            del entries[:gone]
+            self.generation += 1
+
+
+def _encoded_integer(value: int, prefix: int, flags: int) -> bytes:
+    mask = (1 << prefix) - 1
+    if value < mask:
+        return bytes((flags | value,))
+    out = bytearray((flags | mask,))
+    value -= mask
+    while value >= 0x80:
+        out.append(0x80 | value & 0x7F)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def indexed(index: int) -> bytes:
+    """Return the form that stands for a whole table entry."""
+    return _encoded_integer(index, 7, 0x80)
+
+
+def literal(name: str, value: str, *, insert: bool = False) -> bytes:
+    """Return a literal field without Huffman coding; with `insert` both sides add it to the dynamic table."""
+    flags = 0x40 if insert else 0x00
+    prefix = 6 if insert else 4
+    index = _NAME_INDEX.get(name)
+    if index is not None:
+        head = _encoded_integer(index, prefix, flags)
+    else:
+        head = bytes((flags,)) + _encoded_integer(len(name), 7, 0) + name.encode("latin-1")
+    return head + _encoded_integer(len(value), 7, 0) + value.encode("latin-1")
+
+
+TABLE_OFF = b"\x20"
+"""A dynamic table size update to 0, for peers whose table is smaller than ours would like it."""
+
+_NAME_INDEX: dict[str, int] = {}
+for _index, (_name, _) in enumerate(STATIC):
+    if _index:
+        _NAME_INDEX.setdefault(_name, _index)

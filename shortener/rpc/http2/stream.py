@@ -1,0 +1,299 @@
+"""One call as its handler sees it: grpclib's server `Stream`, over our connection."""
+
+import asyncio
+import logging
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+from grpclib import GRPCError
+from grpclib.const import Status
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+from grpclib.metadata import Deadline
+from grpclib.protocol import Peer
+from multidict import MultiDict
+
+from shortener.rpc.http2.errors import ErrorCode
+from shortener.rpc.http2.head import Head, Method, status_block
+from shortener.rpc.http2.hpack import literal
+from shortener.rpc.http2.messages import PREFIX, Assembler
+from shortener.rpc.http2.metadata import Metadata, MetadataLike, encode_custom
+
+if TYPE_CHECKING:
+    from shortener.rpc.http2.calls import Calls
+
+log = logging.getLogger(__name__)
+
+
+class Stream:
+    """A request and its answer.
+
+    On a call that is over (reset, past its deadline, connection lost) the handler's methods do nothing: its task is
+    cancelled, and nobody is left to hear it.
+    """
+
+    __slots__ = (
+        "_calls", "_head", "_headers_sent", "_metadata", "_reply", "assembler", "deadline_at", "held", "id", "inbox",
+        "method", "over", "progress_at", "queue", "receive_window", "received", "received_end", "request",
+        "send_window", "started", "tail", "task", "timer", "trailers_done", "uncredited", "waiter",
+    )  # fmt: skip
+
+    def __init__(
+        self, calls: "Calls", stream_id: int, head: Head, method: Method, send_window: int, now: float
+    ) -> None:
+        self._calls = calls
+        self._head = head
+        self._headers_sent = False
+        self._metadata: Metadata | None = None
+        self._reply: bytes | None = None  # of a unary call: it leaves together with the trailers
+        self.id = stream_id
+        self.method = method
+        self.deadline_at = None if head.timeout_seconds is None else now + head.timeout_seconds
+        # Receiving.
+        self.request: bytes | None = None  # a unary call's message, with its prefix
+        self.inbox: deque[bytes] | None = None  # a streaming call's messages
+        self.assembler: Assembler | None = None  # for messages in pieces
+        self.waiter: asyncio.Future[None] | None = None
+        self.received = self.uncredited = 0
+        self.received_end = False
+        self.receive_window = calls.intake.window
+        self.held = 0  # bytes of messages in pieces or not yet read
+        # Sending.
+        self.send_window = send_window
+        self.queue: bytearray | None = None
+        self.tail: bytes | None = None
+        self.progress_at = now
+        self.trailers_done = False
+        # Running.
+        self.started = False
+        self.over = False  # the connection has forgotten it
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def gzip(self) -> bool:
+        """Whether the request's messages may be compressed."""
+        return self._head.gzip
+
+    @property
+    def content_length(self) -> int:
+        """What the request's content-length promised, or -1."""
+        return self._head.content_length
+
+    @property
+    def reply_size(self) -> int:
+        """The bytes of a unary call's message that is ready to leave, else 0."""
+        return 0 if self._reply is None else len(self._reply)
+
+    @property
+    def metadata(self) -> Metadata:
+        """The caller's metadata; -bin values are bytes."""
+        if self._metadata is None:
+            self._metadata = Metadata(MultiDict(self._head.pairs))
+        return self._metadata
+
+    @property
+    def user_agent(self) -> str | None:
+        """The caller's user-agent."""
+        return self._head.user_agent
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """When the call must be answered: what the caller asked, or the default."""
+        return None if self.deadline_at is None else Deadline.from_timeout(self.deadline_at - monotonic())
+
+    @property
+    def peer(self) -> Peer:
+        """The other side's address and certificate."""
+        return Peer(self._calls.transport)
+
+    async def recv_message(self) -> Any:
+        """Return the next message, or None after the last; GRPCError when its bytes are none.
+
+        Raises StreamTerminatedError when the client went away.
+        """
+        request = self.request
+        if request is not None:
+            self.request = None
+            return self.method.decode(request[PREFIX:])
+        inbox = self.inbox
+        if inbox is None:
+            return None
+        while not inbox:
+            if self.over:
+                raise StreamTerminatedError("the call is over")
+            if self.received_end:
+                return None
+            self.waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self.waiter
+            finally:
+                self.waiter = None
+        data = inbox.popleft()
+        self._calls.intake.consumed(self, len(data) + PREFIX)
+        return self.method.decode(data)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self.recv_message()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def send_initial_metadata(self, *, metadata: MetadataLike | None = None) -> None:
+        """Send the response headers now; ProtocolError when they went out before."""
+        if self._headers_sent:
+            raise ProtocolError("initial metadata was already sent")
+        self._send_headers(encode_custom(metadata or ()))
+
+    def _send_headers(self, fields: list[tuple[str, str]]) -> None:
+        self._headers_sent = True
+        if not self.over:
+            self._calls.outbox.headers(self.id, b"".join(literal(*field) for field in fields))
+
+    async def send_message(self, message: Any) -> None:
+        """Send a message; a streaming call waits here while the client takes none.
+
+        Raises ProtocolError for a second message of a unary call, TypeError for one of another type, GRPCError
+        RESOURCE_EXHAUSTED when too much waits for slow clients already.
+        """
+        method = self.method
+        data = method.encode(message) if method.encode_list is None else await method.encode_list(message)
+        if self.trailers_done:
+            raise ProtocolError("trailing metadata was already sent")
+        if not method.reply_streams and self._reply is not None:
+            raise ProtocolError("message was already sent")
+        outbox = self._calls.outbox
+        if not self.method.reply_streams:
+            if outbox.waiting and not self.over:
+                self._calls.room.check(len(data))
+            self._reply = data
+            return
+        if outbox.waiting and not self.over:
+            await self._calls.room.wait(len(data))
+        if not self._headers_sent:
+            self._send_headers([])
+        if not self.over:
+            outbox.message(self, data)
+        if self.queue is not None:
+            await self._calls.room.sent(self)
+
+    async def send_trailing_metadata(
+        self,
+        *,
+        status: Status = Status.OK,
+        status_message: str | None = None,
+        status_details: Any = None,
+        metadata: MetadataLike | None = None,
+    ) -> None:
+        """End the call. A unary call that is OK must have sent its message; one that is not may have."""
+        if self.trailers_done:
+            raise ProtocolError("trailing metadata was already sent")
+        if status is Status.OK and not self.method.reply_streams and self._reply is None:
+            raise ProtocolError("a unary call that is OK must send a message")
+        self._end(status, status_message, status_details, encode_custom(metadata or ()))
+
+    def _end(
+        self,
+        status: Status,
+        message: str | None = None,
+        details: Any = None,
+        fields: list[tuple[str, str]] | None = None,
+    ) -> None:
+        """Send what is left of the answer."""
+        if self.trailers_done or self.over:
+            self.trailers_done = True
+            return
+        plain = status is Status.OK and message is None and not details and not fields
+        block = None if plain else status_block(status, message, details, fields or [])
+        self.trailers_done = True
+        outbox = self._calls.outbox
+        reply, self._reply = self._reply, None
+        if plain and reply is not None and not self._headers_sent:
+            self._headers_sent = True
+            outbox.answer(self, reply)
+            return
+        if not self._headers_sent and reply is None and not plain:
+            self._calls.refuse(self, block or b"")
+            return
+        if not self._headers_sent:
+            self._send_headers([])
+        if reply is not None:
+            outbox.message(self, reply)
+        outbox.finish(self, block)
+
+    async def cancel(self) -> None:
+        """Reset the call: the client learns that nothing more will come."""
+        if not self.over:
+            self._calls.reset(self, ErrorCode.CANCEL)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool | None:
+        """End the call as its handler's end would, and keep the error to itself, as grpclib's stream does."""
+        if error is not None and not isinstance(error, Exception):
+            return None
+        self.conclude(error)
+        return True
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Answer for a handler that has returned (None) or raised `error`."""
+        if error is None:
+            if self.trailers_done or self.over:
+                return
+            if self._reply is None and not self.method.reply_streams:
+                log.error("%s returned without sending a message", self.method.path)
+                self._end(Status.INTERNAL, "internal error")
+            else:
+                self._end(Status.OK)
+        elif isinstance(error, GRPCError):
+            self._end(error.status, error.message, error.details)
+        elif isinstance(error, asyncio.CancelledError):  # not by us: then the call would be over
+            self._end(Status.CANCELLED, "cancelled")
+        elif not (self.over and isinstance(error, StreamTerminatedError)):
+            log.error("%s failed", self.method.path, exc_info=error)
+            self._end(Status.INTERNAL, "internal error")
+
+    def expire(self) -> None:
+        """Answer DEADLINE_EXCEEDED at once, however long the handler takes to notice its cancellation."""
+        self.timer = None
+        self._reply = None
+        if self.queue is not None:  # the answer was ready, but the client did not take it
+            self._calls.outbox.drop(self)
+            self.trailers_done = False
+        self._end(Status.DEADLINE_EXCEEDED, "deadline exceeded")
+        if self.task is not None:
+            self.task.cancel()
+
+    def fail(self, error: GRPCError) -> None:
+        """Answer for a request that no handler will see to its end."""
+        self._end(error.status, error.message)
+        if self.task is not None:
+            self.task.cancel()
+
+    def finished(self, error: BaseException | None) -> None:
+        """Take the handler's end, now or in its task."""
+        self._calls.ran(self)
+        try:
+            self.conclude(error)
+        except Exception:
+            log.error("%s raised an error that cannot be sent", self.method.path, exc_info=True)
+            self._end(Status.INTERNAL, "internal error")
+        if not self.over:
+            self._calls.guard(self)
+
+    def wake(self) -> None:
+        """Let a waiting `recv_message` look again."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def end_sent(self) -> None:
+        """Learn that the answer went out."""
+        self._calls.ended(self)
+
+    def room_made(self) -> None:
+        """Learn that nothing of this stream waits any more."""
+        self._calls.drained(self)

@@ -1,0 +1,1 @@
+"""Runs the process: listeners, sockets, TLS, signals, systemd."""

@@ -1,0 +1,275 @@
+"""The five listeners over one `App`: bound first, started together, drained in order."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
+
+from shortener import __version__
+from shortener.app import App, open_app
+from shortener.config.loading import is_loopback, service_token
+from shortener.config.sections import Config
+from shortener.links import Link
+from shortener.observe.loop_lag import LoopLag
+from shortener.observe.metrics import Metrics
+from shortener.observe.request_log import OFF, RequestLog, open_request_log
+from shortener.redirect.server import RedirectServer, open_redirect_server
+from shortener.redirect.settings import RedirectSettings
+from shortener.rest import cors, gateway, openapi
+from shortener.rest import docs as docspage
+from shortener.rest import operations as ops
+from shortener.rest.problems import problems
+from shortener.rest.server import HttpServer, HttpSettings
+from shortener.rpc import stock
+from shortener.rpc.callers import limited, trusted
+from shortener.rpc.guard import Service, guarded
+from shortener.rpc.health import SERVICE as HEALTH
+from shortener.rpc.health import Health, Serving
+from shortener.rpc.http2 import server as h2
+from shortener.rpc.http2.limits import Limits
+from shortener.rpc.reflection import reflection
+from shortener.rpc.settings import SLOW_METHODS, RpcSettings
+from shortener.server import gauges as readings
+from shortener.server import tls
+from shortener.server.sockets import NAMES, Sockets
+from shortener.tasks import finish
+
+DRAIN_IDLE_SECONDS = 0.5
+"""How long an idle HTTP connection is kept while draining, so that a client about to ask still gets its answer."""
+
+
+class RpcServer(Protocol):
+    """What both gRPC servers offer, the stock one's adapter and our own."""
+
+    refused_connections: int
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+
+    async def start(
+        self, host: str, port: int, *, ssl: ssl.SSLContext | None = None, sock: socket.socket | None = None
+    ) -> None:
+        """Begin to accept."""
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no new calls; return when the running ones have ended, after `grace_seconds` at most."""
+
+    def close(self) -> None:
+        """Stop at once."""
+
+    async def wait_closed(self) -> None:
+        """Return when nothing is left."""
+
+
+class Servers:
+    """The running listeners."""
+
+    def __init__(self, app: App, sockets: Sockets) -> None:
+        self.app = app
+        app.addresses.update({name: sockets.address(name) for name in NAMES})
+        self.sockets = sockets
+        self.serving = Serving()
+        self.metrics = Metrics()
+        self.requests: RequestLog = OFF
+        self.lag = LoopLag()
+        self.rpc: dict[str, RpcServer] = {}
+        self.gateway: HttpServer
+        self.redirect: RedirectServer
+
+    async def drain(self) -> None:
+        """Report unready, after `server.notice_seconds` take nothing new, and let what runs finish.
+
+        That is for `server.drain_seconds` at most.
+        """
+        self.serving.stop()
+        grace = self.app.config.server.drain_seconds
+        await asyncio.sleep(self.app.config.server.notice_seconds)
+        rpc = (server.drain(grace) for server in self.rpc.values())
+        await asyncio.gather(*rpc, self.gateway.drain(grace), self.redirect.drain(grace))
+
+    async def close_rpc(self) -> None:
+        """End the gRPC listeners, all at the same time: each waits a moment for clients to take their last bytes."""
+        for server in self.rpc.values():
+            server.close()
+        await asyncio.gather(*(server.wait_closed() for server in self.rpc.values()))
+
+
+@asynccontextmanager
+async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Servers]:
+    """Run the whole service on bound sockets until the block ends, and drain it then.
+
+    Raises what `open_app` raises, and `ConfigError` for TLS files and tokens that cannot be used.
+    """
+    token, context = service_token(config), tls.server_context(config.grpc)
+    stack = AsyncExitStack()
+    try:
+        app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
+        servers = Servers(app, sockets)
+        stack.callback(servers.lag.close)
+        servers.requests = stack.enter_context(
+            open_request_log(
+                access=config.log.access, slow_seconds=config.log.slow_seconds, line_format=config.log.format
+            )
+        )
+        await _start_redirect(stack, servers)
+        await _start_gateway(stack, servers)
+        await _start_rpc(stack, servers, token, context)
+        servers.metrics.watch(readings.of_app(app))
+        servers.metrics.watch(readings.of_limits(app))
+        servers.metrics.watch(readings.of_redirects(servers.redirect))
+        servers.metrics.watch(readings.of_listeners(servers.rpc, servers.gateway, servers.redirect))
+        servers.metrics.watch(readings.of_requests(servers.requests))
+        servers.metrics.watch(readings.of_loop(servers.lag))
+        servers.serving.start()
+        try:
+            yield servers
+        finally:
+            await servers.drain()
+    finally:
+        await finish(stack.aclose())  # A caller who is cancelled cuts the draining short, and nothing else.
+
+
+async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, context: ssl.SSLContext | None) -> None:
+    app, settings = servers.app, _rpc_settings(servers.app.config)
+    listeners: dict[str, Sequence[Service]] = {
+        "url": (app.urls, app.users, app.statistics),
+        "user": (app.users,),
+        "analytics": (app.statistics,),
+    }
+    stack.push_async_callback(servers.close_rpc)
+    for name, services in listeners.items():
+        sock = servers.sockets.by_name[name]
+        is_open = app.rpc_caller is not trusted and not is_loopback(sock.getsockname()[0])
+        called = limited(services, caller=app.rpc_caller, limits=app.limits) if is_open else services
+        served = [*called, Health(servers.serving, services)]
+        served += reflection(served)
+        guards = guarded(
+            served,
+            new_id=app.new_id,
+            service_token=token,
+            open_services=frozenset([HEALTH]),
+            observe=servers.metrics.rpc.observe_rpc,
+            requests=servers.requests,
+        )
+        server = _rpc_server(app.config, guards, settings)
+        await server.start("", 0, ssl=context, sock=sock)
+        servers.rpc[name] = server
+
+
+async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
+    app, limits, grpc = servers.app, servers.app.config.gateway, servers.app.config.grpc
+    settings = gateway.GatewaySettings(
+        body_size_max=limits.body_size_max,
+        body_timeout_seconds=limits.body_timeout_seconds,
+        timeout_seconds=grpc.timeout_seconds,
+        slow_timeout_seconds=grpc.statistics_timeout_seconds,
+    )
+    web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http, servers.requests))
+    door = gateway.Door(app.authenticate, app.client_addresses, app.limits.admit)
+    gateway.mount(web, app.routes, door=door, settings=settings)
+    if limits.cors_origins:
+        cors.mount(web, limits.cors_origins)
+    ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
+    document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
+    docspage.mount(web, document)
+    servers.gateway = HttpServer(
+        web,
+        settings=HttpSettings(
+            connections_max=limits.connections_max,
+            head_timeout_seconds=limits.head_timeout_seconds,
+            keepalive_seconds=limits.keepalive_seconds,
+            drain_idle_seconds=DRAIN_IDLE_SECONDS,
+            line_size_max=limits.line_size_max,
+        ),
+        new_id=app.new_id,
+    )
+    await servers.gateway.start("", 0, sock=servers.sockets.by_name["gateway"])
+    stack.push_async_callback(servers.gateway.close)
+
+
+DESCRIPTION = (
+    "Create short links, follow what happens to them, delete them. "
+    "Every body is the message of the gRPC method of the same name."
+)
+
+
+async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
+    app, limits = servers.app, servers.app.config.redirect
+    servers.redirect = await stack.enter_async_context(
+        open_redirect_server(
+            host="",
+            port=0,
+            sock=servers.sockets.by_name["redirect"],
+            resolve=app.links.resolve,
+            peek=app.cache.peek,
+            look_up=app.cache.look_up,
+            clicks=_JournalClicks(app),
+            withheld=app.screen.withholds if app.screen is not None else None,
+            settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
+            misses=app.limits,
+            clock=app.clock,
+            new_id=app.new_id,
+            observe=servers.metrics.redirect.observe,
+            requests=servers.requests,
+            settings=RedirectSettings(
+                status=limits.status,
+                connections_max=limits.connections_max,
+                head_timeout_seconds=limits.head_timeout_seconds,
+                keepalive_seconds=limits.keepalive_seconds,
+                answer_timeout_seconds=limits.answer_timeout_seconds,
+                head_size_max=limits.head_size_max,
+                heads_max=limits.heads_max,
+                drain_idle_seconds=DRAIN_IDLE_SECONDS,
+                trusted_proxies=app.config.analytics.trusted_proxies,
+            ),
+        )
+    )
+
+
+class _JournalClicks:
+    """`redirect.ports.Clicks` on the click journal."""
+
+    def __init__(self, app: App) -> None:
+        self._offer = app.clicks.offer
+        self._clock = app.clock
+        self.flush = app.clicks.flush
+
+    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:
+        """Note one click; the journal always has room."""
+        self._offer(link.ref, at=self._clock(), address=address, user_agent=user_agent, referrer=referrer)
+        return True
+
+
+def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettings) -> RpcServer:
+    grpc = config.grpc
+    if grpc.server == "grpclib":
+        return stock.RpcServer(services, settings=settings)
+    limits = Limits(
+        idle_frames_max=grpc.idle_frames_max,
+        idle_frames_refill=grpc.idle_frames_per_second,
+        window_size=grpc.window_size,
+        send_max=grpc.unsent_max,
+        held_max=grpc.held_max,
+        write_seconds=grpc.write_timeout_seconds,
+    )
+    return h2.RpcServer(services, settings=settings, limits=limits)
+
+
+def _rpc_settings(config: Config) -> RpcSettings:
+    grpc = config.grpc
+    return RpcSettings(
+        message_size_max=grpc.message_size_max,
+        streams_max=grpc.streams_max,
+        connections_max=grpc.connections_max,
+        header_list_size_max=grpc.header_list_size_max,
+        keepalive_seconds=grpc.keepalive_seconds,
+        keepalive_timeout_seconds=grpc.keepalive_timeout_seconds,
+        handshake_seconds=grpc.handshake_seconds,
+        idle_seconds=grpc.idle_seconds,
+        default_timeout_seconds=grpc.timeout_seconds,
+        slow_timeout_seconds=grpc.statistics_timeout_seconds,
+        slow_methods=SLOW_METHODS,
+    )

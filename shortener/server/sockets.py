@@ -1,0 +1,139 @@
+"""Taking the five listeners' addresses, before anything else is begun: by binding them, or from who holds them."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from shortener.config.loading import require_secured
+from shortener.config.sections import Config
+
+NAMES = ("url", "user", "analytics", "gateway", "redirect")
+GRPC = NAMES[:3]
+BACKLOG = 1024
+HANDED_FIRST = 3
+"""The number of the first descriptor that is handed over (sd_listen_fds(3))."""
+
+
+class ListenError(Exception):
+    """A listener cannot have its address; the message is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Five listening sockets, by the names of the ready line. Who connects before the start waits in their backlog."""
+
+    by_name: dict[str, socket.socket]
+
+    def address(self, name: str) -> str:
+        """Return HOST:PORT; port 0 has become what the system picked."""
+        return join(*self.by_name[name].getsockname()[:2])
+
+    def port(self, name: str) -> int:
+        """Return the port."""
+        return int(self.by_name[name].getsockname()[1])
+
+
+@contextmanager
+def bind(config: Config, handed: Mapping[str, socket.socket] | None = None) -> Iterator[Sockets]:
+    """Have all listeners' addresses until the block ends: those of `handed`, and the others by binding them.
+
+    Raises `ListenError`; `ConfigError` for a gRPC socket that strangers reach and nothing protects.
+    """
+    wanted = {
+        "url": ("grpc.url_port", config.grpc.host, config.grpc.url_port),
+        "user": ("grpc.user_port", config.grpc.host, config.grpc.user_port),
+        "analytics": ("grpc.analytics_port", config.grpc.host, config.grpc.analytics_port),
+        "gateway": ("gateway.port", config.gateway.host, config.gateway.port),
+        "redirect": ("redirect.port", config.redirect.host, config.redirect.port),
+    }
+    with ExitStack() as stack:
+        by_name = {name: stack.enter_context(each) for name, each in (handed or {}).items()}
+        for name in by_name.keys() & set(GRPC):
+            require_secured(config.grpc, by_name[name].getsockname()[0])
+        yield Sockets({name: by_name.get(name) or stack.enter_context(_bound(*wanted[name])) for name in NAMES})
+
+
+def _bound(key: str, host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        both = address[0] == "::" and socket.has_dualstack_ipv6()  # "every address" means IPv4 too, as with 0.0.0.0
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except socket.gaierror as error:
+        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {error.strerror}") from None
+    except UnicodeError:
+        raise ListenError(f"cannot listen on {join(host, port)} ({key}): that is no host name") from None
+    except OSError as error:
+        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {os.strerror(error.errno or 0)}") from None
+
+
+def take_over(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
+    """Return the listening sockets that the starter of this process handed over, by name; {} when there are none.
+
+    As sd_listen_fds(3) has it: descriptors from 3 on, `LISTEN_FDS` of them for the process `LISTEN_PID`, named by
+    `LISTEN_FDNAMES`. One name for all of them, or none, means all five in the order of `NAMES`. The variables are
+    removed, so that no other program takes the sockets for its own. Raises `ListenError`.
+    """
+    count, pid, names = (environ.pop(key, "") for key in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
+    if pid != str(os.getpid()) or not count:
+        return {}
+    if not count.isascii() or not count.isdigit() or not 0 < int(count) <= len(NAMES):
+        raise ListenError(f"cannot take over sockets: LISTEN_FDS must be from 1 to {len(NAMES)}, not {count!r:.20}")
+    with ExitStack() as stack:
+        numbers = range(HANDED_FIRST, HANDED_FIRST + int(count))
+        taken = {
+            name: stack.enter_context(_handed(number, name))
+            for number, name in zip(numbers, _handed_names(names, int(count)), strict=True)
+        }
+        stack.pop_all()
+    return taken
+
+
+def _handed_names(text: str, count: int) -> tuple[str, ...]:
+    names = tuple(text.split(":")) if text else ("unknown",) * count
+    if len(names) != count:
+        raise ListenError(f"cannot take over sockets: LISTEN_FDNAMES has {len(names)} names for {count} sockets")
+    if len(set(names)) == 1 and names[0] not in NAMES:  # the name of one systemd unit that lists them all
+        if count != len(NAMES):
+            raise ListenError(f"cannot take over sockets: {count} without names, which must be {len(NAMES)}")
+        return NAMES
+    for name in names:
+        if name not in NAMES:
+            raise ListenError(f"cannot take over sockets: unknown name {name!r:.40}, not one of {', '.join(NAMES)}")
+        if names.count(name) > 1:
+            raise ListenError(f"cannot take over sockets: {name} is given twice")
+    return names
+
+
+def _handed(number: int, name: str) -> socket.socket:
+    where = f"cannot take over socket {name} (descriptor {number})"
+    try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            raise ListenError(f"{where}: it is not a socket")
+        handed = socket.socket(fileno=number)
+    except OSError as error:
+        raise ListenError(f"{where}: {os.strerror(error.errno or 0)}") from None
+    is_tcp = handed.family in (socket.AF_INET, socket.AF_INET6) and handed.type == socket.SOCK_STREAM
+    if not is_tcp or not handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        handed.detach()
+        raise ListenError(f"{where}: it is not a listening TCP socket")
+    handed.set_inheritable(False)
+    return handed
+
+
+def notify(state: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Tell the service manager `state`, such as "READY=1", where there is one that listens (sd_notify(3))."""
+    path = environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:  # nobody waits for us
+        channel.setblocking(False)
+        channel.sendto(state.encode(), address)
+
+
+def join(host: str, port: int) -> str:
+    """Return HOST:PORT, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""SQLite plumbing: connections, transactions, migrations. Contains no rule of the domain."""

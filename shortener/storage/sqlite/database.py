@@ -1,0 +1,148 @@
+"""SQLite behind the `Database` port: one connection that writes, a few that read, a thread for each."""
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from shortener.storage.data_dir import make_private_file
+from shortener.storage.sqlite.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
+from shortener.storage.sqlite.readers import Readers, ReaderStats
+from shortener.storage.sqlite.scrub import Scrubber
+from shortener.storage.sqlite.sql import Sql
+from shortener.storage.sqlite.writer import Writer, WriterStats
+from shortener.tasks import finish
+from shortener.thread_priority import step_back
+from shortener.tx import Tx
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class SqliteDatabase:
+    """`Database` on one SQLite file. Bound to the event loop it was opened in; made by `open_database`."""
+
+    def __init__(self, writer: Writer, readers: Readers, scrubber: Scrubber) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._scrubber = scrubber
+        self._closing: asyncio.Task[None] | None = None
+
+    async def transaction(self, work: Callable[[Tx], T]) -> T:
+        """See `Database.transaction`. A cancelled caller's work is dropped if not begun, else it completes."""
+        return await self._writer.transaction(work)
+
+    async def read(self, query: Callable[[Sql], T]) -> T:
+        """See `Database.read`. Raises `errors.Exhausted` when too many reads wait."""
+        return await self._readers.read(query)
+
+    @property
+    def writer_stats(self) -> WriterStats:
+        """Counters since the opening; they grow in place."""
+        return self._writer.stats
+
+    @property
+    def reader_stats(self) -> ReaderStats:
+        """Counters since the opening; they grow in place."""
+        return self._readers.stats
+
+    @property
+    def waiting_writes(self) -> int:
+        """How many units of work wait to be started."""
+        return self._writer.depth
+
+    @property
+    def waiting_reads(self) -> int:
+        """How many reads wait for a reader."""
+        return self._readers.depth
+
+    async def scrub(self) -> None:
+        """See `Scrubber.run`."""
+        await self._scrubber.run()
+
+    async def close(self) -> None:
+        """Refuse new work with `errors.Unavailable`, commit what waits, interrupt reads. May be called more than once.
+
+        The end of the `open_database` block does it too, and then closes the connections.
+        """
+        if self._closing is None:
+            self._writer.refuse()
+            self._closing = asyncio.create_task(self._close())
+        await finish(self._closing)
+
+    async def _close(self) -> None:
+        await self._writer.close()
+        await self._readers.close()
+
+
+@asynccontextmanager
+async def open_database(
+    path: Path,
+    *,
+    readers: int,
+    batch_max: int,
+    queue_max: int,
+    gather_seconds: float,
+    busy_timeout_seconds: float,
+    cache_bytes: int,
+) -> AsyncIterator[SqliteDatabase]:
+    """Open the database file at `path`, made if missing, for as long as the block lasts.
+
+    `readers` (at least one) connections read at once. At most `batch_max` units of work share a commit; `queue_max`
+    units, and as many reads, may wait. Under load a commit waits up to `gather_seconds` for those who are likely to
+    come. `busy_timeout_seconds` is how long another process's lock is waited for, `cache_bytes` the size of each
+    connection's page cache.
+    The end commits what waits, interrupts reads, empties the write-ahead log, and leaves no thread or task.
+    Raises `StorageError` when the file cannot be used.
+    """
+    make_private_file(path)
+    threads: list[SqliteThread] = []
+    with ExitStack() as behind_all_connections:
+        try:
+            # Opening goes on to its end when cancelled, so that the list holds all there is to close.
+            await finish(_open_threads(threads, path, readers, busy_timeout_seconds, cache_bytes))
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            behind_all_connections.callback(os.close, file)
+            writer = Writer(threads[0], batch_max=batch_max, queue_max=queue_max, gather_seconds=gather_seconds)
+            writer.start()
+            pool = Readers(threads[1:], queue_max=queue_max)
+            database = SqliteDatabase(writer, pool, Scrubber(threads[0], path, file))
+            try:
+                yield database
+            finally:
+                await database.close()
+        finally:
+            await finish(_close_threads(threads))
+
+
+async def _open_threads(
+    threads: list[SqliteThread], path: Path, readers: int, busy_timeout_seconds: float, cache_bytes: int
+) -> None:
+    """Open the writer, then the readers."""
+    threads.append(await open_thread("sqlite-writer", path, writer_pragmas(cache_bytes), busy_timeout_seconds))
+    await threads[0].run(step_back)  # reads, redirects and calls go before writes that nobody may be waiting for
+    for number in range(1, readers + 1):
+        pragmas = reader_pragmas(cache_bytes)
+        threads.append(await open_thread(f"sqlite-reader-{number}", path, pragmas, busy_timeout_seconds))
+
+
+async def _close_threads(threads: list[SqliteThread]) -> None:
+    """Close the readers, then the writer, which leaves nothing in the write-ahead log."""
+    while len(threads) > 1:
+        await threads.pop().close()
+    if threads:
+        await threads[0].run(partial(_checkpoint, threads[0].raw))
+        await threads.pop().close()
+
+
+def _checkpoint(raw: sqlite3.Connection) -> None:
+    try:
+        raw.execute("PRAGMA busy_timeout = 0")  # The end does not wait for a backup that reads: the log stays then.
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        _log.warning("the write-ahead log stays for the next start: %s", error)

@@ -1,0 +1,76 @@
+"""What the database can do wrong, and what callers hear of it."""
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import NoReturn
+
+from shortener import errors
+from shortener.storage.sqlite.sql import UniqueViolation
+
+_log = logging.getLogger(__name__)
+
+_UNIQUE = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
+_HINTS = {
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore a backup",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened or created",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_PERM: "permission denied",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_BUSY: "another process has it locked",
+    sqlite3.SQLITE_LOCKED: "another process has it locked",
+}
+
+
+class StorageError(Exception):
+    """The database cannot be used at all. `message` is one line for the operator; no traceback is needed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InUseError(StorageError):
+    """Another process owns the data directory, or another part of this one does."""
+
+
+class SchemaError(StorageError):
+    """The schema or its migrations do not fit this program."""
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says about `error`, without the path (the caller names it)."""
+    return error.strerror or type(error).__name__
+
+
+def unusable(path: Path, error: sqlite3.Error) -> StorageError:
+    """Return the operator's line for an error met while a database is opened or migrated."""
+    return StorageError(f"cannot use database {path}: {_HINTS.get(_primary_code(error), str(error))}")
+
+
+def raise_translated(error: sqlite3.Error) -> NoReturn:
+    """Raise what a statement's error means to its caller.
+
+    Raises `UniqueViolation`, `errors.Exhausted` (disk full) or `errors.Unavailable` (locked past the timeout, or a
+    read interrupted by the close). Whatever else the engine reports is a bug or a damaged file: it is logged and
+    raised as it is.
+    """
+    if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
+        raise UniqueViolation(str(error).partition(": ")[2]) from error
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_FULL:
+        _log.error("the disk is full")
+        raise errors.Exhausted("disk full", overload=True) from error
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        _log.warning("the database is locked by another process")
+        raise errors.Unavailable("the database is busy") from error
+    if code == sqlite3.SQLITE_INTERRUPT:
+        raise errors.Unavailable("the read was interrupted") from error
+    _log.error("database error %s: %s", getattr(error, "sqlite_errorname", type(error).__name__), error)
+    raise error
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's result code without its extension; 0 when the driver itself raised the error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

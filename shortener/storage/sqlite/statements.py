@@ -1,0 +1,85 @@
+"""Statements on a raw SQLite connection, as stores see them. Used on the connection's own thread alone."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn, TypeAlias
+
+from shortener.storage.sqlite.faults import raise_translated
+from shortener.storage.sqlite.sql import Row, Value
+
+_Execute: TypeAlias = Callable[[str, Sequence[Value]], sqlite3.Cursor]
+_ExecuteMany: TypeAlias = Callable[[str, Iterable[Sequence[Value]]], sqlite3.Cursor]
+
+
+class Statements:
+    """`Sql` over a raw connection, for the time of one unit of work or one read."""
+
+    # The two bound methods are kept, not the connection: a statement costs one attribute look-up, and a closed
+    # object refuses without a test on the hot path.
+    __slots__ = ("_execute", "_execute_many")
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._execute: _Execute = raw.execute
+        self._execute_many: _ExecuteMany = raw.executemany
+
+    def rows(self, statement: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """See `Sql.rows`."""
+        try:
+            return self._execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def row(self, statement: str, parameters: Sequence[Value] = ()) -> Row | None:
+        """See `Sql.row`."""
+        try:
+            row: Row | None = self._execute(statement, parameters).fetchone()
+        except sqlite3.Error as error:
+            self._failed(error)
+        return row
+
+    def run(self, statement: str, parameters: Sequence[Value] = ()) -> int:
+        """See `Sql.run`. The number is 0 for statements that do not begin with INSERT, UPDATE, DELETE or REPLACE."""
+        try:
+            changed = self._execute(statement, parameters).rowcount
+        except sqlite3.Error as error:
+            self._failed(error)
+        return max(changed, 0)
+
+    def run_many(self, statement: str, parameters: Iterable[Sequence[Value]]) -> None:
+        """See `Sql.run_many`."""
+        try:
+            self._execute_many(statement, parameters)
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Refuse all further statements: the transaction or the snapshot has ended."""
+        self._execute = self._execute_many = _refuse
+
+    def _failed(self, error: sqlite3.Error) -> NoReturn:
+        raise_translated(error)
+
+
+class SqliteTx(Statements):
+    """`SqlTx` over the writer's connection, for the time of one unit of work."""
+
+    __slots__ = ("_raw", "callbacks")
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        super().__init__(raw)
+        self._raw = raw
+        self.callbacks: list[Callable[[], None]] = []
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """See `Tx.on_commit`."""
+        self.callbacks.append(callback)
+
+    def _failed(self, error: sqlite3.Error) -> NoReturn:
+        if not self._raw.in_transaction:
+            # A full disk may end the whole transaction. Whatever the work did next would commit by itself.
+            self.close()
+        super()._failed(error)
+
+
+def _refuse(statement: str, parameters: Iterable[object]) -> NoReturn:
+    raise RuntimeError(f"statement after the end of its transaction: {statement.split(maxsplit=1)[0]}")

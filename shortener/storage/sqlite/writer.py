@@ -1,0 +1,281 @@
+"""The one writer: takes what waits, runs it in one transaction on one thread hop, then answers everybody."""
+
+import asyncio
+import contextlib
+import copy
+import logging
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from shortener import errors
+from shortener.observe.histogram import FAST_SECONDS, SIZES, Histogram
+from shortener.storage.sqlite.connection import SqliteThread
+from shortener.storage.sqlite.faults import raise_translated
+from shortener.storage.sqlite.statements import SqliteTx
+from shortener.tasks import finish
+from shortener.tx import Tx
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class WriterStats:
+    """What the writer has done since it was opened."""
+
+    commits: int = 0
+    units: int = 0  # committed
+    units_failed: int = 0
+    batches_failed: int = 0
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(FAST_SECONDS))
+    """From BEGIN to the end of COMMIT or ROLLBACK, on the writer's thread."""
+    commit_units: Histogram = field(default_factory=lambda: Histogram(SIZES))
+
+
+class _Unit:
+    """One unit of work on its way through the writer."""
+
+    __slots__ = ("callbacks", "done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[Tx], object], done: asyncio.Future[object]) -> None:
+        self.work = work
+        self.done = done
+        self.result: object = None
+        self.error: BaseException | None = None
+        self.callbacks: list[Callable[[], None]] = []
+
+    def run(self, raw: sqlite3.Connection) -> None:
+        tx = SqliteTx(raw)
+        try:
+            self.result = self.work(tx)
+        except StopIteration as error:
+            self.error = RuntimeError("StopIteration from a unit of work")
+            self.error.__cause__ = error  # A future cannot carry it.
+        except BaseException as error:  # noqa: BLE001 - it goes to the caller, who alone can judge it
+            self.error = error
+        tx.close()
+        self.callbacks = tx.callbacks
+
+    def answer(self) -> None:
+        if self.done.done():
+            return  # The caller was cancelled.
+        if self.error is not None:
+            self.done.set_exception(self.error)
+        else:
+            self.done.set_result(self.result)
+
+
+class _Batch:
+    """Units that share one transaction. `run` is the writer's errand on the thread."""
+
+    def __init__(self, raw: sqlite3.Connection, units: list[_Unit]) -> None:
+        self.units = units
+        self.error: BaseException | None = errors.Unavailable("the database is closed")  # until it has run
+        self.committed = False
+        self.seconds = 0.0
+        self._raw = raw
+
+    def run(self) -> None:
+        started = time.perf_counter()
+        try:
+            self._run()
+            self.error = None
+        except BaseException as error:  # noqa: BLE001 - it goes to every caller of the batch
+            self.error = error
+            self._undo()
+        self.seconds = time.perf_counter() - started
+
+    def _run(self) -> None:
+        self._undo()  # Only after an earlier ROLLBACK failed is there anything to undo.
+        self._execute("BEGIN IMMEDIATE")
+        if len(self.units) == 1:
+            self._run_unit(self.units[0])
+        else:
+            for unit in self.units:
+                self._run_beside_others(unit)
+        if all(unit.error is not None for unit in self.units):
+            self._execute("ROLLBACK")
+            return
+        self._execute("COMMIT")
+        self.committed = True
+
+    def _run_beside_others(self, unit: _Unit) -> None:
+        self._execute("SAVEPOINT unit")
+        self._run_unit(unit)
+        if unit.error is not None:
+            self._execute("ROLLBACK TO unit")
+        self._execute("RELEASE unit")
+
+    def _run_unit(self, unit: _Unit) -> None:
+        unit.run(self._raw)
+        if not self._raw.in_transaction:
+            # The engine gave up the whole transaction (as it may on a full disk), or the work ended it itself.
+            unit.error = unit.error or RuntimeError("a unit of work ended its transaction itself")
+            raise unit.error
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._raw.execute(statement)
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    def _undo(self) -> None:
+        if self._raw.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # The error that led here is the one to report.
+                self._raw.execute("ROLLBACK")
+
+
+class Writer:
+    """Queues units of work and commits them in groups. Opened by `start`, ended by `close`."""
+
+    def __init__(self, thread: SqliteThread, *, batch_max: int, queue_max: int, gather_seconds: float) -> None:
+        self.stats = WriterStats()
+        self._thread = thread
+        self._batch_max = batch_max
+        self._queue_max = queue_max
+        self._gather_seconds = gather_seconds
+        self._waiting: OrderedDict[_Unit, None] = OrderedDict()
+        self._enough = 1  # units that wake the task
+        self._wake: asyncio.Future[None] | None = None
+        self._company = 0  # units the next batch may hope for
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many units wait to be started."""
+        return len(self._waiting)
+
+    def start(self) -> None:
+        """Start the task that writes, on the running loop."""
+        self._task = asyncio.create_task(self._serve(), name="sqlite-writer")
+
+    async def transaction(self, work: Callable[[Tx], T]) -> T:
+        """See `Database.transaction`."""
+        if self._closing:
+            raise errors.Unavailable("the database is closed")
+        if len(self._waiting) >= self._queue_max:
+            raise errors.Exhausted("too many writes are waiting", overload=True)
+        unit = _Unit(work, asyncio.get_running_loop().create_future())
+        self._waiting[unit] = None
+        if len(self._waiting) >= self._enough:
+            self._rouse()
+        try:
+            return cast(T, await unit.done)
+        except asyncio.CancelledError:
+            self._waiting.pop(unit, None)  # Not started, so it never will be.
+            raise
+
+    def refuse(self) -> None:
+        """Take no new units from now on."""
+        self._closing = True
+        self._rouse()
+
+    async def close(self) -> None:
+        """Commit the units that wait, and end the task."""
+        self.refuse()
+        if self._task is not None:
+            await finish(_ended(self._task))
+
+    async def _serve(self) -> None:
+        try:
+            while await self._have_units():
+                units = self._take()
+                if units:
+                    await self._commit(units)
+        finally:
+            self._closing = True  # Also when somebody cancels this task: nobody may wait for ever.
+            for unit in self._waiting:
+                unit.error = errors.Unavailable("the database is closed")
+                unit.answer()
+            self._waiting.clear()
+
+    async def _have_units(self) -> bool:
+        """Wait for work, and under load a little longer for more; False when all is done and the end has come."""
+        if not self._waiting and not self._closing:
+            await self._sleep(1, None)
+        if not self._closing and len(self._waiting) < self._company:
+            await self._sleep(self._company, self._gather_seconds)
+        return bool(self._waiting) or not self._closing
+
+    async def _sleep(self, enough: int, seconds: float | None) -> None:
+        """Wait until `enough` units wait, the close begins, or the time is over."""
+        loop = asyncio.get_running_loop()
+        self._wake, self._enough = loop.create_future(), enough
+        timer = None if seconds is None else loop.call_later(seconds, self._rouse)
+        try:
+            await self._wake
+        finally:
+            self._wake, self._enough = None, 1
+            if timer is not None:
+                timer.cancel()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _take(self) -> list[_Unit]:
+        units: list[_Unit] = []
+        while self._waiting and len(units) < self._batch_max:
+            unit, _ = self._waiting.popitem(last=False)
+            if not unit.done.done():
+                units.append(unit)
+        return units
+
+    async def _commit(self, units: list[_Unit]) -> None:
+        batch = _Batch(self._thread.raw, units)
+        try:
+            await self._thread.run(batch.run)
+        finally:
+            # Those who are answered now may come again, beside those who came meanwhile. A lone caller never waits.
+            callers = len(units) + len(self._waiting)
+            self._company = min(callers, self._batch_max) if callers > 1 else 0
+            self._answer(batch)
+
+    def _answer(self, batch: _Batch) -> None:
+        for unit in batch.units:
+            if batch.error is not None and unit.error is None:
+                unit.error = _copied(batch.error)
+        self._count(batch)
+        for unit in batch.units:
+            if unit.error is None:
+                _call_back(unit.callbacks)
+        for unit in batch.units:
+            unit.answer()
+
+    def _count(self, batch: _Batch) -> None:
+        failed = sum(unit.error is not None for unit in batch.units)
+        self.stats.units += len(batch.units) - failed
+        self.stats.units_failed += failed
+        self.stats.commits += batch.committed
+        self.stats.batches_failed += batch.error is not None
+        self.stats.commit_seconds.observe(batch.seconds)
+        self.stats.commit_units.observe(len(batch.units))
+
+
+def _call_back(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # noqa: BLE001 - the write is durable; a bad callback may harm nobody
+            _log.exception("a callback after a commit failed")
+
+
+def _copied(error: BaseException) -> BaseException:
+    """Return an error of its own for each caller: a traceback grows wherever its exception is raised."""
+    if isinstance(error, errors.Failure | sqlite3.Error):
+        own: BaseException = copy.copy(error)
+    else:
+        own = RuntimeError("the transaction was lost to another unit of work")
+    own.__cause__ = error
+    return own
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()

@@ -1,0 +1,177 @@
+"""What the reader of statistics reads, and how; that it is right is tested in test_reports_properties."""
+
+import datetime as dt
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from shortener.analytics.model import Click
+from shortener.analytics.sqlite import stats as reports
+from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.analytics.sqlite.stats import SqliteStatsReader
+from shortener.analytics.stats import (
+    FOREVER,
+    CityClicks,
+    DeviceCounts,
+    Granularity,
+    Places,
+    ReferrerCount,
+    Tally,
+    TimePoint,
+    TimeRange,
+)
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Database, Sql, Value, sql
+from shortener.tx import Tx
+from tests.analytics.builders import a_click, a_visitor
+from tests.support.databases import migrate_file, opened
+
+T = TypeVar("T")
+HOUR, DAY = 3_600, 86_400
+EVER = TimeRange()
+
+
+def at(text: str) -> int:
+    return int(dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC).timestamp())
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    migrate_file(tmp_path / "test.db")
+    async with opened(tmp_path / "test.db") as opened_database:
+        yield opened_database
+
+
+@pytest.fixture
+def reader(database: SqliteDatabase) -> SqliteStatsReader:
+    return SqliteStatsReader(database)
+
+
+async def record(database: Database, *clicks: Click) -> None:
+    store = SqliteClickStore(database, count_bots=True)
+    await database.transaction(lambda tx: store.append(tx, clicks))
+
+
+async def run(database: Database, statement: str, *parameters: Value) -> None:
+    def work(tx: Tx) -> int:
+        return sql(tx).run(statement, parameters)
+
+    await database.transaction(work)
+
+
+async def test_a_link_without_clicks(reader: SqliteStatsReader, database: Database) -> None:
+    await record(database, a_click(2))
+    assert await reader.tally(1, EVER) == Tally(0, DeviceCounts(), {}, [])
+    assert await reader.series(1, EVER, Granularity.WEEK) == []
+    assert await reader.places(1, cities_max=10) == Places({}, [])
+    assert await reader.first_hour(1) is None
+
+
+async def test_links_do_not_mix(reader: SqliteStatsReader, database: Database) -> None:
+    await record(database, a_click(1, city="Bonn"), a_click(2, country="AT", city="Wien"))
+    day = at("2027-01-15")
+    for within in (EVER, TimeRange(day + 1, day + DAY - 1)):
+        assert await reader.tally(1, within) == Tally(
+            1, DeviceCounts(desktop=1), {"DE": 1}, [ReferrerCount("direct", 1, 100.0)]
+        )
+    assert await reader.places(2, cities_max=10) == Places({"AT": 1}, [CityClicks("Wien", "AT", 1)])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "clicks"),
+    [
+        (0, FOREVER, 3),
+        (1, FOREVER - 1, 3),
+        (FOREVER - 1, FOREVER - 1, 0),
+        (FOREVER - 2, FOREVER - 1, 0),
+        (2, FOREVER, 2),
+        (0, at("2599-12-31 23:59:59"), 2),
+        (at("2599-12-31 23:59:59"), FOREVER - 1, 1),
+    ],
+)
+async def test_extreme_ranges(reader: SqliteStatsReader, database: Database, start: int, end: int, clicks: int) -> None:
+    times = (1, at("2024-02-29"), at("2599-12-31 23:59:59"))
+    await record(database, *(a_click(at=time, visitor=a_visitor(time)) for time in times))
+    tally = await reader.tally(1, TimeRange(start, end))
+    assert (tally.clicks, tally.unique_visitors) == (clicks, clicks)
+
+
+async def test_extreme_ranges_of_a_series(reader: SqliteStatsReader, database: Database) -> None:
+    await record(database, a_click(at=5), a_click(at=at("2024-02-29 01:00:01")))
+    for within in (TimeRange(1, FOREVER - 1), EVER):
+        assert await reader.series(1, within, Granularity.WEEK) == [
+            TimePoint(-3 * DAY, 1, 1),
+            TimePoint(at("2024-02-26"), 1, 1),
+        ]
+    assert await reader.series(1, TimeRange(FOREVER - 9, FOREVER - 1), Granularity.HOUR) == []
+
+
+async def test_the_first_hour(reader: SqliteStatsReader, database: Database) -> None:
+    await record(database, a_click(at=at("2024-02-29 12:59:59")), a_click(at=at("2024-02-29 13:00:00")))
+    assert await reader.first_hour(1) == at("2024-02-29 12:00")
+
+
+async def test_a_visitor_of_many_periods_is_one(reader: SqliteStatsReader, database: Database) -> None:
+    months = [at(f"2024-{month:02}-28 23:30") for month in range(1, 13)]
+    await record(database, *(a_click(at=time) for time in months))
+    tally = await reader.tally(1, TimeRange(months[0], months[-1] + 1))
+    assert (tally.clicks, tally.unique_visitors) == (12, 1)
+
+
+async def test_whole_hours_are_never_counted_from_events(reader: SqliteStatsReader, database: Database) -> None:
+    start, end = at("2024-01-30 22:30:00"), at("2024-04-02 03:15:00")
+    inside = [start, *range(start - 1800 + HOUR, end - 900, 11 * HOUR), end - 1]
+    await record(database, *(a_click(at=time, visitor=a_visitor(time)) for time in (start - 1, *inside, end)))
+    await run(
+        database, "DELETE FROM clicks WHERE clicked_at >= ? AND clicked_at < ?", start + 1800, at("2024-04-02 03:00")
+    )
+    tally = await reader.tally(1, TimeRange(start, end))
+    assert (tally.clicks, tally.unique_visitors) == (len(inside), len(inside))
+    for granularity in Granularity:
+        points = await reader.series(1, TimeRange(start, end), granularity)
+        assert sum(point.clicks for point in points) == len(inside)
+
+
+class CountedReads:
+    """A `Database` that counts its reads."""
+
+    def __init__(self, database: Database) -> None:
+        self.reads = 0
+        self._database = database
+
+    async def read(self, query: Callable[[Sql], T]) -> T:
+        self.reads += 1
+        return await self._database.read(query)
+
+    async def transaction(self, work: Callable[[Tx], T]) -> T:
+        raise AssertionError("a reader does not write")
+
+
+async def test_an_answer_is_one_snapshot(database: Database) -> None:
+    await record(database, a_click(at=at("2024-02-29 12:00:01")))
+    counted = CountedReads(database)
+    reader = SqliteStatsReader(counted)
+    ragged = TimeRange(at("2024-01-01 10:00:01"), at("2024-12-24 18:00:01"))
+    await reader.tally(1, ragged)
+    await reader.series(1, ragged, Granularity.WEEK)
+    await reader.places(1, cities_max=5)
+    assert counted.reads == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["_EXTENT", "_TALLY", "_SETS", "_EDGE_VISITORS", "_CLICKS", "_SERIES", "_DAY_SETS", "_PLACES"]
+)
+async def test_statements_seek_and_never_scan(database: Database, name: str) -> None:
+    statement: str = getattr(reports, name)
+    parameters: list[Value] = ["[]"] * max(int(number) for number in re.findall(r"\?(\d)", statement))
+    plan = await database.read(lambda on: on.rows(f"EXPLAIN QUERY PLAN {statement}", parameters))
+    steps = [str(step[3]) for step in plan]
+    tables = ("clicks", "click_rollups", "visitor_sets")
+    scans = [step for step in steps if step.startswith("SCAN ") and step.split()[1] in tables]
+    searches = {step for step in steps if step.startswith("SEARCH ")}
+    assert scans == []
+    assert searches
+    assert all("link_id=?" in search for search in searches)

@@ -1,0 +1,40 @@
+"""A data directory with links, clicks of a year, some clicks that are still in the journal, and keys."""
+
+import time
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from shortener.accounts.signing_keys import load_keys
+from shortener.analytics.clients.visitors import open_visitors
+from shortener.analytics.journal.journal import Journal, open_journal
+from shortener.analytics.journal.records import encode, encode_client
+from shortener.analytics.model import NOWHERE, START
+from shortener.idempotency.opening import load_secret
+from shortener.links import LinkRef
+from tests.bench.dataset import YEAR_SECONDS, World, short_code
+from tests.bench.load import fill
+
+LINKS, CLICKS, WAITING = 20, 300, 3
+NOW = 1_790_000_000
+
+
+def click_on(journal: Journal) -> None:
+    """Add a click on the first link to the journal."""
+    client = encode_client(b"v" * 16, NOWHERE)
+    journal.add(encode(LinkRef(1, short_code(0)), NOW, client, b"direct", ""))
+
+
+@pytest.fixture
+async def data_dir(tmp_path: Path) -> Path:
+    directory = tmp_path / "data"
+    await fill(directory, World(LINKS, CLICKS, NOW - YEAR_SECONDS, NOW, "zipf", 1), Progress(disable=True))
+    load_keys(secret="", secret_file="", data_dir=directory)
+    load_secret(directory / "idempotency.key")
+    open_visitors(directory / "visitor.key", rotation="never", clock=lambda: int(time.time()))
+    settings = {"segment_size_max": 1 << 20, "durability": "kernel", "sync_seconds": 0.01}
+    async with open_journal(directory / "journal", after=START, **settings) as journal:  # type: ignore[arg-type]  # as configured
+        for _ in range(WAITING):
+            click_on(journal)
+    return directory

@@ -1,0 +1,54 @@
+"""Stand-ins for what replays need from outside. Importable by other modules' tests."""
+
+from shortener.clock import Clock
+from shortener.idempotency import Replays
+from shortener.idempotency.ports import Kept, ReplayStore
+from shortener.tx import Transactions, Tx
+from tests.support.fakes import FakeClock, FakeTransactions
+
+DAY = 86_400
+SECRET = bytes(range(32))
+
+
+class MemoryReplayStore:
+    """A `ReplayStore` in a dict; the store suite proves that it behaves as the real one."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, Kept] = {}
+
+    async def find(self, key: bytes) -> Kept | None:
+        return self.kept.get(key)
+
+    def find_in(self, tx: Tx, key: bytes) -> Kept | None:
+        return self.kept.get(key)
+
+    def put(self, tx: Tx, key: bytes, kept: Kept) -> None:
+        self.kept[key] = kept
+
+    def remove(self, tx: Tx, *, before: int, after: int, limit: int) -> int:
+        outdated = [key for key, kept in self.kept.items() if not before <= kept.answered_at <= after][:limit]
+        for key in outdated:
+            del self.kept[key]
+        return len(outdated)
+
+    async def count(self) -> int:
+        return len(self.kept)
+
+
+def some_replays(
+    clock: Clock | None = None,
+    *,
+    store: ReplayStore | None = None,
+    transactions: Transactions | None = None,
+    ttl_seconds: int = DAY,
+    keys_max: int = 1000,
+) -> Replays:
+    """Return replays on fakes, but for what the test gives."""
+    return Replays(
+        store=MemoryReplayStore() if store is None else store,
+        transactions=transactions or FakeTransactions(),
+        clock=clock or FakeClock(),
+        secret=SECRET,
+        ttl_seconds=ttl_seconds,
+        keys_max=keys_max,
+    )

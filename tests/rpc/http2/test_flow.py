@@ -1,0 +1,216 @@
+"""Flow control both ways, and what waits for slow clients."""
+
+import asyncio
+import struct
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from grpclib.const import Cardinality, Handler
+
+from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
+from tests.rpc.h2_peer import LIMITS, Odd, serving
+from tests.rpc.h2_wire import frame, head, message, wire
+from tests.support.waiting import until
+
+WINDOW = 4
+FLOW, CALM = 3, 11
+
+
+def size_of(data: bytes) -> int:
+    return struct.unpack(">I", data[1:5])[0] + 5
+
+
+async def test_an_answer_waits_for_the_streams_window() -> None:
+    async with serving(Odd()) as server, wire(server, settings={WINDOW: 10}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("100")))
+        await client.settle()
+        answer = client.answers[1]
+        assert (len(answer.data), answer.ended) == (10, False)
+        client.grow(1, 7)
+        await client.settle()
+        assert len(answer.data) == 17
+        client.grow(1, 1000)
+        assert (await client.ended(1)).status == "0"
+        assert len(GetUrlResponse().parse(answer.data[5:]).url.long_url) == 100
+
+
+async def test_the_initial_window_may_shrink_below_what_was_sent_and_grow_again() -> None:
+    async with serving(Odd()) as server, wire(server, settings={WINDOW: 50}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("200")))
+        await client.settle()
+        client.write(frame(4, 0, 0, struct.pack(">HI", WINDOW, 10)))  # the stream's window is -40 now
+        client.grow(1, 40)
+        await client.settle()
+        assert len(client.answers[1].data) == 50
+        client.write(frame(4, 0, 0, struct.pack(">HI", WINDOW, 20)))
+        await client.settle()
+        assert len(client.answers[1].data) == 60
+        client.write(frame(4, 0, 0, struct.pack(">HI", WINDOW, 100_000)))
+        assert (await client.ended(1)).status == "0"
+
+
+async def test_a_settings_change_that_overflows_a_stream_ends_the_connection() -> None:
+    async with serving(Odd()) as server, wire(server, settings={WINDOW: 10}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("100")))
+        client.grow(1, 2**31 - 11)
+        client.write(client.call(3, "/test.Odd/wait"))
+        client.grow(3, 2**31 - 11)
+        client.write(frame(4, 0, 0, struct.pack(">HI", WINDOW, 1000)))
+        await client.settle()
+        assert [code for _, code in client.goaways] == [FLOW]
+
+
+async def test_answers_share_the_connections_window() -> None:
+    async with serving(Odd()) as server, wire(server, settings={WINDOW: 1_000_000}) as client:
+        client.write(*(client.call(number, "/test.Odd/big", message("50000")) for number in (1, 3, 5)))
+        await client.settle()
+        assert sum(len(answer.data) for answer in client.answers.values()) == 65_535
+        client.grow(0, 1_000_000)
+        assert [(await client.ended(number)).status for number in (1, 3, 5)] == ["0", "0", "0"]
+        assert [size_of(client.answers[number].data) for number in (1, 3, 5)] == [
+            len(client.answers[number].data) for number in (1, 3, 5)
+        ]
+
+
+async def test_a_big_request_gets_its_windows_back() -> None:
+    async with serving(Odd()) as server, wire(server) as client:
+        body = message("x" * 900_000)
+        client.write(client.headers(1, head()))
+        sent = connection = stream = 0
+        while sent < len(body):
+            allowed = min(262_144 + connection, 262_144 + stream) - sent
+            part = body[sent : sent + min(16_384, allowed)]
+            sent += len(part)
+            client.write(frame(0, sent == len(body), 1, part))
+            if allowed <= 16_384:
+                await client.settle()
+                updates = [f for f in client.frames if type(f).__name__ == "WindowUpdateFrame"]
+                connection = sum(f.window_increment for f in updates if not f.stream_id) - 262_144 + 65_535
+                stream = sum(f.window_increment for f in updates if f.stream_id == 1)
+        client.grow(0, 1_000_000)
+        client.grow(1, 1_000_000)
+        assert (await client.ended(1)).status == "0"
+
+
+async def test_a_client_beyond_its_streams_window_is_reset() -> None:
+    async with serving(Odd(), limits=replace(LIMITS, window_size=65_535)) as server, wire(server) as client:
+        client.write(client.headers(1, head("/test.Odd/unread")))
+        part = message("x" * 16_000)
+        client.write(*(frame(0, 0, 1, part) for _ in range(4)))
+        await client.settle()
+        assert client.answers.get(1) is None  # 64,068 bytes fit
+        client.write(frame(0, 0, 1, part))
+        assert (await client.ended(1)).reset == FLOW
+        assert not client.goaways
+
+
+async def test_too_much_in_unfinished_requests_is_refused_and_let_go() -> None:
+    limits = replace(LIMITS, receive_max=40_000)
+    async with serving(Odd(), limits=limits) as server, wire(server) as client:
+        part = struct.pack(">BI", 0, 900_000) + bytes(15_000)
+        for number in (1, 3, 5):
+            client.write(client.headers(number, head()), frame(0, 0, number, part))
+        await client.settle()
+        assert (client.answers[5].status, client.answers[5].reset) == ("8", 0)
+        client.write(frame(3, 0, 1, bytes(4)), frame(3, 0, 3, bytes(4)), client.call(7))
+        assert (await client.ended(7)).status == "0"
+        shared = server._shared
+        assert shared is not None
+        await until(lambda: shared.held.size == 0)
+
+
+async def test_calls_wait_while_answers_do_and_all_are_answered_in_the_end() -> None:
+    odd = Odd()
+    limits = replace(LIMITS, send_max=10_000)
+    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(*(client.call(number, "/test.Odd/big", message("9000")) for number in range(1, 21, 2)))
+        client.write(client.call(21))
+        await client.settle()
+        assert odd.started == []  # two answers fill the room, and all others wait for their turn
+        for number in range(1, 23, 2):
+            client.grow(number, 100_000)
+        client.grow(0, 1_000_000)
+        assert {(await client.ended(number)).status for number in range(1, 23, 2)} == {"0"}
+
+
+async def test_a_request_cut_short_may_end_while_others_wait_for_their_turn() -> None:
+    limits = replace(LIMITS, send_max=10_000)
+    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(client.headers(1, head()))
+        client.write(*(client.call(number, "/test.Odd/big", message("9000")) for number in range(3, 11, 2)))
+        client.write(frame(3, 0, 1, bytes(4)))
+        await client.settle()
+        assert not client.closed
+        for number in range(3, 11, 2):
+            client.grow(number, 100_000)
+        assert {(await client.ended(number)).status for number in range(3, 11, 2)} == {"0"}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_streaming_call_that_waited_for_its_turn_runs_once(at_once: bool) -> None:
+    runs = []
+
+    async def once(stream: Any) -> None:
+        runs.append(stream)
+        await asyncio.sleep(0)
+        await stream.send_message(GetUrlResponse(url=Url(clicks=len([request async for request in stream]))))
+
+    odd = Odd()
+    odd.extra = {"/test.Odd/once": Handler(once, Cardinality.STREAM_UNARY, GetUrlRequest, GetUrlResponse)}
+    limits = replace(LIMITS, send_max=10_000)
+    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("20000")), client.headers(3, head("/test.Odd/once")))
+        client.grow(3, 1000)
+        await client.settle()
+        end = frame(0, 1, 3, message() * 2)
+        if at_once:  # the end of the request arrives with the room
+            client.grow(1, 100_000)
+        client.write(end)
+        await client.settle()
+        client.grow(1, 100_000)
+        answer = await client.ended(3)
+        assert (answer.status, GetUrlResponse().parse(answer.data[5:]).url.clicks) == ("0", 2)
+        assert len(runs) == 1
+        assert (await client.ended(1)).status == "0"
+
+
+async def test_what_waits_on_the_whole_server_is_bounded() -> None:
+    odd = Odd()
+    limits = replace(LIMITS, send_max=1_000, held_max=30_000)
+    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        odd.extra = {}
+        client.write(*(client.call(number, "/test.Odd/wait") for number in range(1, 9, 2)))
+        client.write(client.call(21, "/test.Odd/big", message("29990")))
+        await client.settle()
+        odd.gate.set()
+        await client.settle()
+        assert {(await client.ended(number)).status for number in range(1, 9, 2)} == {"8"}
+
+
+async def test_an_answer_that_nobody_takes_is_dropped_in_time() -> None:
+    limits = replace(LIMITS, write_seconds=0.05)
+    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("100")))
+        assert (await client.ended(1)).reset == CALM
+        client.write(frame(4, 0, 0, struct.pack(">HI", WINDOW, 1000)), client.call(3))
+        assert (await client.ended(3)).status == "0"
+
+
+async def test_a_deadline_holds_for_an_answer_that_the_client_does_not_take() -> None:
+    async with serving(Odd(), default_timeout_seconds=0.05) as server, wire(server, settings={WINDOW: 7}) as client:
+        client.write(client.call(1, "/test.Odd/big", message("100")))
+        answer = await client.ended(1)
+        assert len(answer.data) == 7
+        assert answer.trailers == {"grpc-status": "4", "grpc-message": "deadline exceeded"}
+        assert server._shared is not None
+        assert server._shared.held.size == 0
+
+
+async def test_a_client_that_reads_nothing_at_all_loses_its_connection() -> None:
+    limits = replace(LIMITS, write_seconds=0.05)
+    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 2**31 - 1}) as client:
+        client.grow(0, 2**30)
+        client.write(*(client.call(number, "/test.Odd/big", message("1000000")) for number in range(1, 41, 2)))
+        await until(lambda: server.connections == 1)
+        await until(lambda: server.connections == 0)

@@ -1,0 +1,50 @@
+"""A migrated database, as the program opens it, and what its tables hold."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pyroaring import BitMap
+
+from shortener.storage.sqlite.database import SqliteDatabase, open_database
+from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.sql import Database, Row
+
+
+def migrate_file(path: Path) -> None:
+    """Make the tables in the file at `path`."""
+    migrate(
+        path,
+        load_migrations(migrations_folder()),
+        busy_timeout_seconds=5.0,
+        clock=lambda: 1_800_000_000,
+        on_applied=lambda _: None,
+    )
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteDatabase]:
+    async with open_database(
+        path,
+        readers=1,
+        batch_max=100,
+        queue_max=1000,
+        gather_seconds=0.0,
+        busy_timeout_seconds=5.0,
+        cache_bytes=1 << 20,
+    ) as database:
+        yield database
+
+
+async def rows(database: Database, statement: str) -> list[Row]:
+    return await database.read(lambda on: on.rows(statement))
+
+
+async def visitor_sets(database: Database) -> dict[tuple[object, object, object], tuple[object, set[bytes]]]:
+    """Return, for each period, the stored number of visitors and their digests."""
+    digests = dict(await rows(database, "SELECT id, digest FROM visitors"))
+    stored = await rows(database, "SELECT link_id, span, period, visitors, members FROM visitor_sets")
+    return {
+        (link_id, span, period): (count, {digests[number] for number in BitMap.deserialize(members)})  # type: ignore[misc] # a blob of digests
+        for link_id, span, period, count, members in stored
+    }
