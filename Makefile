@@ -11,6 +11,8 @@ proto:  ## Regenerate shortener/gen from protos/
 	  --python_betterproto_out=shortener/gen --include_imports --include_source_info \
 	  --descriptor_set_out=shortener/gen/protos.desc \
 	  url.proto user.proto analytics.proto
+	$(PYTHON) -m grpc_tools.protoc --proto_path=protos --descriptor_set_out=shortener/gen/grpc.desc \
+	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
 
 lint:  ## Style, types and import rules
 	$(BIN)ruff check .

@@ -1,4 +1,4 @@
-"""gRPC health (grpc.health.v1) of one listener's services; the HTTP routes are in `ops`."""
+"""gRPC health (grpc.health.v1) of one listener's services; the HTTP routes are in `rest/operations.py`."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

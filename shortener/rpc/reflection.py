@@ -1,10 +1,13 @@
-"""Server reflection, v1 and v1alpha, so that grpcurl and its like can list and describe what a port serves."""
+"""Server reflection, v1 and v1alpha, so that grpcurl and its like can list and describe what a port serves.
 
+They can also print the details of errors, because the files of google.rpc are described too.
+"""
+
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpclib.const import Cardinality, Handler, Status
 
 from shortener.rpc.descriptors import message_class, pool
@@ -48,9 +51,10 @@ class Reflection:
             return answer
         try:
             if asked == "file_by_filename":
-                self._describe(pool().FindFileByName(request.file_by_filename), answer)
+                answer.file_descriptor_response.file_descriptor_proto.extend(_described(request.file_by_filename))
             elif asked == "file_containing_symbol":
-                self._describe(_file_of(request.file_containing_symbol), answer)
+                name = _file_of(request.file_containing_symbol).name
+                answer.file_descriptor_response.file_descriptor_proto.extend(_described(name))
             elif asked == "all_extension_numbers_of_type":  # proto3 messages have no extensions
                 message = pool().FindMessageTypeByName(request.all_extension_numbers_of_type)
                 answer.all_extension_numbers_response.base_type_name = message.full_name
@@ -62,13 +66,22 @@ class Reflection:
             _fail(answer, Status.NOT_FOUND, "not found")
         return answer
 
-    def _describe(self, file: FileDescriptor, answer: Any) -> None:
-        """Add a file and all it imports, each before those that need it."""
-        for needed in file.dependencies:
-            self._describe(needed, answer)
-        proto = FileDescriptorProto()
-        file.CopyToProto(proto)
-        answer.file_descriptor_response.file_descriptor_proto.append(proto.SerializeToString())
+
+@functools.cache
+def _described(name: str) -> list[bytes]:
+    """Return the file of this name, then all that it imports; KeyError when the pool has no such file.
+
+    Some clients take the first file for the one that they asked for.
+    """
+    files: dict[str, bytes] = {}
+    _add(pool().FindFileByName(name), files)
+    return list(files.values())
+
+
+def _add(file: FileDescriptor, files: dict[str, bytes]) -> None:
+    files[file.name] = file.serialized_pb
+    for imported in file.dependencies:
+        _add(imported, files)
 
 
 def _file_of(symbol: str) -> FileDescriptor:

@@ -7,13 +7,15 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
 from shortener.gen import url as pb
-from shortener.rpc import health
+from shortener.rpc import descriptors, health, reflection
 from shortener.rpc.health import Serving
 from tests.rpc.both import GET, LIST, Build, channel, method, raw, status_of
 from tests.rpc.fakes import Urls, settings
@@ -234,6 +236,43 @@ async def test_reflection_lists_and_describes_down_to_fields(build: Build) -> No
         "short_code", "long_url", "clicks", "created_at", "updated_at", "is_active", "expires_at", "short_url",
     ]  # fmt: skip
     assert checks == ["Health"]
+
+
+DETAILS = "google/rpc/error_details.proto"
+DESCRIBED = {
+    "google.rpc.Status": ["google/rpc/status.proto", "google/protobuf/any.proto"],
+    "google.protobuf.Duration": ["google/protobuf/duration.proto"],
+    **{
+        f"google.rpc.{name}": [DETAILS, "google/protobuf/duration.proto"]
+        for name in (*error_details_pb2.DESCRIPTOR.message_types_by_name, "BadRequest.FieldViolation")
+    },
+}
+"""The files that reflection answers with for a symbol: its own first, then those that it imports."""
+
+
+@pytest.mark.parametrize("version", reflection.VERSIONS)
+async def test_reflection_describes_every_message_that_details_may_hold(build: Build, version: str) -> None:
+    package = f"grpc.reflection.{version}"
+    request = descriptors.message_class(f"{package}.ServerReflectionRequest")
+    reply = descriptors.message_class(f"{package}.ServerReflectionResponse")
+    by_symbol = [request(file_containing_symbol=symbol) for symbol in DESCRIBED]
+    by_name = [request(file_by_filename=files[0]) for files in DESCRIBED.values()]
+    async with channel(await build()) as opened:
+        ask = opened.stream_stream(
+            f"/{package}.ServerReflection/ServerReflectionInfo",
+            request_serializer=request.SerializeToString,
+            response_deserializer=reply.FromString,
+        )
+        answers = [answer async for answer in ask(iter(by_symbol + by_name))]
+    files = [
+        [FileDescriptorProto.FromString(data) for data in answer.file_descriptor_response.file_descriptor_proto]
+        for answer in answers
+    ]
+    assert [[file.name for file in found] for found in files] == [*DESCRIBED.values()] * 2
+    for found in files:
+        pool = DescriptorPool()
+        for file in reversed(found):
+            pool.Add(file)  # raises TypeError when an import is missing
 
 
 async def test_drain_lets_running_calls_finish(build: Build, urls: Urls) -> None:
