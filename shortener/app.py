@@ -140,6 +140,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         tokens=_tokens(config, keys, clock, new_id),
         throttle=throttle,
         clock=clock,
+        registration_is_open=config.auth.registration == "open",
     )
     await accounts.open()
     links = LinkService(

@@ -11,6 +11,7 @@ class Code(enum.Enum):
 
     INVALID = "invalid"
     UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     GONE = "gone"
     CONFLICT = "conflict"
@@ -41,6 +42,12 @@ class Unauthenticated(Failure):
     """No, bad or expired token; unknown email or wrong password, with one message for both."""
 
     code = Code.UNAUTHENTICATED
+
+
+class Forbidden(Failure):
+    """The caller is known, or needs not be, but may not do this."""
+
+    code = Code.FORBIDDEN
 
 
 class NotFound(Failure):

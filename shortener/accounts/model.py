@@ -28,7 +28,8 @@ _UNPRINTABLE = frozenset({"Cc", "Zl", "Zp", "Cs"})
 class Account:
     """A registered person. Times are Unix seconds; `username` is empty when none was chosen.
 
-    The password's hash is not part of it, so that no answer and no log line can hold one by accident.
+    Tokens are valid while they carry the account's `token_version`, which each change of the password raises; it is 0
+    before the first. The password's hash is not part of it, so that no answer and no log line can hold one by accident.
     """
 
     id: int
@@ -37,6 +38,7 @@ class Account:
     name: str
     created_at: int
     updated_at: int
+    token_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +121,20 @@ def parse_name(text: str) -> str:
     return name
 
 
-def parse_password(text: str) -> str:
+def parse_password(text: str, field: str = "password") -> str:
     """Return a new password ready to be hashed: 6 to 1,024 characters of any kind, in NFC (RFC 8265 section 4.2).
 
     The normal form makes one password out of what different keyboards send for the same characters. The length is
-    that of the text as sent. Raises `errors.Invalid`.
+    that of the text as sent. Raises `errors.Invalid` naming `field`.
     """
     if not text:
-        raise errors.Invalid("password is required", field="password")
+        raise errors.Invalid(f"{field} is required", field=field)
     if len(text) < PASSWORD_LENGTH_MIN:
-        raise errors.Invalid(f"password must have at least {PASSWORD_LENGTH_MIN} characters", field="password")
+        raise errors.Invalid(f"{field} must have at least {PASSWORD_LENGTH_MIN} characters", field=field)
     if len(text) > PASSWORD_LENGTH_MAX:
-        raise errors.Invalid(f"password must have at most {PASSWORD_LENGTH_MAX} characters", field="password")
+        raise errors.Invalid(f"{field} must have at most {PASSWORD_LENGTH_MAX} characters", field=field)
     if _SURROGATE.search(text):
-        raise errors.Invalid("password must be valid Unicode text", field="password")
+        raise errors.Invalid(f"{field} must be valid Unicode text", field=field)
     return unicodedata.normalize("NFC", text)
 
 
@@ -141,6 +143,15 @@ def parse_account_id(text: str) -> int:
     if _ACCOUNT_ID.fullmatch(text) and (account_id := int(text)) <= ACCOUNT_ID_MAX:
         return account_id
     raise errors.Invalid("user_id must be a positive decimal number", field="user_id")
+
+
+def next_token_version(current: int, now: int) -> int:
+    """Return the version that ends all tokens of `current`.
+
+    It is the time of the change, unless that came in the same second or clocks went back. So no version comes again
+    after a backup was restored, and tokens that ended before stay ended.
+    """
+    return max(current + 1, now)
 
 
 def check_account_id(account_id: int) -> None:

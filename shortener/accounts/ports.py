@@ -9,13 +9,17 @@ from shortener.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says. Times are Unix seconds; it is valid while now < `expires_at`."""
+    """What a valid token says. Times are Unix seconds; it is valid while now < `expires_at`.
+
+    Whether `token_version` is still that of the account is for the service to decide.
+    """
 
     user_id: str
     email: str
     issued_at: int
     expires_at: int
     token_id: str
+    token_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,12 @@ class AccountStore(Protocol):
 
     def replace_hash(self, tx: Tx, account_id: int, *, old: str, new: str) -> None:
         """Set the password hash to `new` if it still is `old`; otherwise change nothing."""
+
+    def set_password(self, tx: Tx, account: Account, password_hash: str) -> None:
+        """Store an account's new password hash, with the account's `token_version` and `updated_at`."""
+
+    async def token_versions(self) -> dict[int, int]:
+        """Return the token versions of all accounts whose password was changed, by account id."""
 
     def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
         """Remove the account, so that nothing but its id is kept; False when there is none. The erasure is pending."""

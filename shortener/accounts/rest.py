@@ -24,17 +24,25 @@ def authenticator(accounts: AccountService) -> Authenticate:
 
 
 def routes(accounts: AccountService) -> list[Route]:
-    """Return the routes of registration, login and profile."""
+    """Return the routes of registration, login, password and profile."""
 
     async def register(call: Call) -> Reply:
         assert isinstance(call.body, pb.RegisterRequest)
-        signed_in = await accounts.register(call.body.email, call.body.password, call.body.name)
+        body = call.body
+        signed_in = await accounts.register(body.email, body.password, body.name, address=call.address)
         return Reply(wire.register_response(signed_in), status=201, headers=_NO_STORE)
 
     async def login(call: Call) -> Reply:
         assert isinstance(call.body, pb.LoginRequest)
         signed_in = await accounts.login(call.body.email, call.body.password, address=call.address)
         return Reply(wire.login_response(signed_in), headers=_NO_STORE)
+
+    async def change_password(call: Call) -> Reply:
+        assert isinstance(call.body, pb.ChangePasswordRequest)
+        signed_in = await accounts.change_password(
+            call.caller_id(), old=call.body.old_password, new=call.body.new_password, address=call.address
+        )
+        return Reply(wire.change_password_response(signed_in), headers=_NO_STORE)
 
     async def get_profile(call: Call) -> Reply:
         return Reply(wire.profile_response(await accounts.profile_of(call.caller_id())))
@@ -54,7 +62,7 @@ def routes(accounts: AccountService) -> list[Route]:
             body=pb.RegisterRequest,
             reply=pb.RegisterResponse,
             status=201,
-            errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+            errors=(Code.INVALID, Code.FORBIDDEN, Code.CONFLICT, Code.EXHAUSTED),
             limit="registrations",
         ),
         Route(
@@ -66,6 +74,16 @@ def routes(accounts: AccountService) -> list[Route]:
             body=pb.LoginRequest,
             reply=pb.LoginResponse,
             errors=(Code.INVALID, Code.UNAUTHENTICATED, Code.EXHAUSTED),
+        ),
+        Route(
+            "POST",
+            "/api/auth/password",
+            change_password,
+            "Change one's own password and get a new token; all earlier tokens end",
+            body=pb.ChangePasswordRequest,
+            body_hides=frozenset({"token"}),
+            reply=pb.ChangePasswordResponse,
+            errors=(Code.INVALID, Code.EXHAUSTED),
         ),
         Route("GET", _PROFILE_PATH, get_profile, "Look at one's own profile", reply=pb.GetProfileResponse),
         Route(

@@ -1,33 +1,45 @@
 """user.UserService: the methods of both documents, messages in and messages out, nothing else."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
 from grpclib.const import Handler
 from grpclib.server import Stream
 
+from shortener import errors
 from shortener.accounts import wire
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
 from shortener.rpc.callers import Caller, trusted
+from shortener.rpc.codec import build
 from shortener.rpc.guard import received
 
-LOGIN = "/user.UserService/Login"
+_SERVICE = "/user.UserService/"
 
 
 class UserRpc(pb.UserServiceBase):
     """The service as the RPC servers take it. Raises the domain's errors; `rpc/guard.py` translates them."""
 
     def __init__(self, accounts: AccountService, *, caller: Caller = trusted) -> None:
-        """Serve `accounts`; `caller` tells whose logins are throttled, nobody's unless given."""
+        """Serve `accounts`; `caller` tells who is not trusted, nobody unless given."""
         self._accounts = accounts
         self._caller = caller
 
     async def register(self, register_request: pb.RegisterRequest) -> pb.RegisterResponse:
-        """Make an account and a token for it."""
-        request = register_request
-        return wire.register_response(await self._accounts.register(request.email, request.password, request.name))
+        """Make an account and a token for it, for a trusted caller."""
+        return await self._register(register_request, "")
 
     async def login(self, login_request: pb.LoginRequest) -> pb.LoginResponse:
         """Check email and password of a trusted caller and make a token."""
-        return await self._login(login_request, address="")
+        return await self._login(login_request, "")
+
+    async def change_password(self, change_password_request: pb.ChangePasswordRequest) -> pb.ChangePasswordResponse:
+        """Give the holder of a token a new password, for a trusted caller."""
+        return await self._change_password(change_password_request, "")
+
+    async def set_password(self, set_password_request: pb.SetPasswordRequest) -> pb.SetPasswordResponse:
+        """Give an account a new password, for a trusted caller."""
+        return await self._set_password(set_password_request, "")
 
     async def get_profile(self, get_profile_request: pb.GetProfileRequest) -> pb.GetProfileResponse:
         """Read the account a token belongs to."""
@@ -44,10 +56,8 @@ class UserRpc(pb.UserServiceBase):
         return wire.validate_token_response(self._accounts.validate(validate_token_request.token))
 
     async def create_user(self, create_user_request: pb.CreateUserRequest) -> pb.UserResponse:
-        """Make an account with a username."""
-        request = create_user_request
-        account = await self._accounts.create_user(request.email, request.username, request.password)
-        return wire.user_response(account)
+        """Make an account with a username, for a trusted caller."""
+        return await self._create_user(create_user_request, "")
 
     async def get_user(self, get_user_request: pb.GetUserRequest) -> pb.UserResponse:
         """Read an account by its id."""
@@ -60,14 +70,47 @@ class UserRpc(pb.UserServiceBase):
         return wire.user_list_response(accounts, total, request.offset)
 
     def __mapping__(self) -> dict[str, Handler]:
-        """Return the methods by path; Login is not the generated one, because it matters where it comes from."""
+        """Return the methods by path; those to which it matters where a call comes from are not the generated ones."""
+        by_address: Mapping[str, Callable[[Any, str], Awaitable[Any]]] = {
+            "Register": self._register,
+            "Login": self._login,
+            "CreateUser": self._create_user,
+            "ChangePassword": self._change_password,
+            "SetPassword": self._set_password,
+        }
         mapping = super().__mapping__()
-        mapping[LOGIN] = mapping[LOGIN]._replace(func=self._login_call)
+        for name, method in by_address.items():
+            mapping[_SERVICE + name] = mapping[_SERVICE + name]._replace(func=self._with_address(method))
         return mapping
 
-    async def _login_call(self, stream: "Stream[pb.LoginRequest, pb.LoginResponse]") -> None:
-        request = await received(stream)
-        await stream.send_message(await self._login(request, address=self._caller(stream)))
+    def _with_address(
+        self, method: Callable[[Any, str], Awaitable[Any]]
+    ) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        async def call(stream: Stream[Any, Any]) -> None:
+            await stream.send_message(await method(await received(stream), self._caller(stream)))
 
-    async def _login(self, request: pb.LoginRequest, *, address: str) -> pb.LoginResponse:
+        return call
+
+    async def _register(self, request: pb.RegisterRequest, address: str) -> pb.RegisterResponse:
+        signed_in = await self._accounts.register(request.email, request.password, request.name, address=address)
+        return wire.register_response(signed_in)
+
+    async def _login(self, request: pb.LoginRequest, address: str) -> pb.LoginResponse:
         return wire.login_response(await self._accounts.login(request.email, request.password, address=address))
+
+    async def _create_user(self, request: pb.CreateUserRequest, address: str) -> pb.UserResponse:
+        account = await self._accounts.create_user(request.email, request.username, request.password, address=address)
+        return wire.user_response(account)
+
+    async def _change_password(self, request: pb.ChangePasswordRequest, address: str) -> pb.ChangePasswordResponse:
+        user_id = self._accounts.verify_token(request.token).user_id
+        signed_in = await self._accounts.change_password(
+            user_id, old=request.old_password, new=request.new_password, address=address
+        )
+        return wire.change_password_response(signed_in)
+
+    async def _set_password(self, request: pb.SetPasswordRequest, address: str) -> pb.SetPasswordResponse:
+        if address:
+            raise errors.Forbidden("only trusted callers may set passwords")
+        account_id = await self._accounts.set_password(request.user_id, request.email, request.new_password)
+        return build(pb.SetPasswordResponse, user_id=str(account_id))

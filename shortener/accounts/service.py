@@ -12,6 +12,7 @@ from shortener.accounts.model import (
     NewAccount,
     check_account_id,
     email_key,
+    next_token_version,
     parse_account_id,
     parse_email,
     parse_name,
@@ -45,25 +46,33 @@ class AccountService:
         tokens: Tokens,
         throttle: LoginThrottle,
         clock: Clock,
+        registration_is_open: bool = True,
     ) -> None:
+        """Keep accounts in `store`. Where registration is not open, only trusted callers make accounts."""
         self._store = store
         self._transactions = transactions
         self._passwords = passwords
         self._tokens = tokens
         self._throttle = throttle
         self._clock = clock
+        self._registration_is_open = registration_is_open
+        self._token_versions: dict[str, int] = {}  # of the accounts whose password was changed; the store's, kept here
         self.erased: set[str] = set()
         """The ids of erased accounts: their tokens are valid no more, though nothing in them tells so."""
 
     async def open(self) -> None:
-        """Learn which accounts were erased; before anything else is asked."""
+        """Learn which accounts were erased, and which tokens have ended; before anything else is asked."""
         self.erased.update(map(str, await self._store.erased()))
+        versions = await self._store.token_versions()
+        self._token_versions.update((str(account_id), version) for account_id, version in versions.items())
 
-    async def register(self, email: str, password: str, name: str) -> SignedIn:
+    async def register(self, email: str, password: str, name: str, *, address: str = "") -> SignedIn:
         """Make an account without a username, and a token for it.
 
-        Raises `errors.Invalid`, and `errors.Conflict` naming `email` when it is registered already.
+        `address` is where the caller is, empty for a trusted one. Raises `errors.Forbidden` when registration is
+        closed to the caller, `errors.Invalid`, and `errors.Conflict` naming `email` when it is registered already.
         """
+        self._check_registration(address)
         email, password, name = parse_email(email), parse_password(password), parse_name(name)
         account = await self._create(email, "", name, password)
         return SignedIn(account, self._tokens.issue(account))
@@ -76,6 +85,11 @@ class AccountService:
         `errors.Unauthenticated` with one message for all causes. Whether the account exists shows neither in the
         answer nor in the time it takes.
         """
+        account = (await self._checked(email, password, address)).account
+        return SignedIn(account, self._tokens.issue(account))
+
+    async def _checked(self, email: str, password: str, address: str) -> Credentials:
+        """Return the credentials that email and password fit. Raises what `login` raises."""
         if not email:
             raise errors.Invalid("email is required", field="email")
         if not password:
@@ -94,11 +108,12 @@ class AccountService:
         if credentials is None or not matches:
             raise errors.Unauthenticated("invalid email or password")
         await self._renew_hash(credentials, password)
-        return SignedIn(credentials.account, self._tokens.issue(credentials.account))
+        return credentials
 
     def verify_token(self, token: str) -> Claims:
-        """Return what a token says. Reads no store: a token outlives changes to its account, but not its erasure.
+        """Return what a token says. Reads no store.
 
+        A token outlives changes to its account, but neither its erasure nor a new password.
         Raises `errors.Invalid` when it is missing and `errors.Unauthenticated` when it is not valid (any more).
         """
         claims = self.validate(token)
@@ -111,7 +126,9 @@ class AccountService:
         if not token:
             raise errors.Invalid("token is required", field="token")
         claims = self._tokens.read(token)
-        return None if claims is None or claims.user_id in self.erased else claims
+        if claims is None or claims.user_id in self.erased:
+            return None
+        return claims if claims.token_version == self._token_versions.get(claims.user_id, 0) else None
 
     async def profile(self, token: str) -> Account:
         """Return the account a token belongs to.
@@ -153,11 +170,13 @@ class AccountService:
 
         return await self._transactions(change)
 
-    async def create_user(self, email: str, username: str, password: str) -> Account:
+    async def create_user(self, email: str, username: str, password: str, *, address: str = "") -> Account:
         """Make an account with a username, which is its name as well.
 
-        Raises `errors.Invalid`, and `errors.Conflict` naming `email` or `username` when it is taken.
+        `address` is where the caller is, empty for a trusted one. Raises `errors.Forbidden` when registration is
+        closed to the caller, `errors.Invalid`, and `errors.Conflict` naming `email` or `username` when it is taken.
         """
+        self._check_registration(address)
         email, username, password = parse_email(email), parse_username(username), parse_password(password)
         return await self._create(email, username, username, password)
 
@@ -199,11 +218,55 @@ class AccountService:
 
         Guesses are slowed down as those of `login` are. Raises what that raises.
         """
+        return (await self._confirmed(user_id, password, address, field="password")).id
+
+    async def change_password(self, user_id: str, *, old: str, new: str, address: str = "") -> SignedIn:
+        """Give an authenticated caller who knows the old password a new one, and a new token; all earlier tokens end.
+
+        Guesses at the old one are slowed down as those of `login` are. Raises what that raises, and
+        `errors.Invalid` naming `old_password` or `new_password`.
+        """
+        new = parse_password(new, "new_password")
+        account = await self._confirmed(user_id, old, address, field="old_password")
+        changed = await self._change_password(account.id, new, expected=account.token_version)
+        return SignedIn(changed, self._tokens.issue(changed))
+
+    async def set_password(self, user_id: str, email: str, new: str) -> int:
+        """Give the account that one of these names a new password, and return its id; all its tokens end.
+
+        This is for trusted callers. Raises what `find_id` raises, and `errors.Invalid` naming `new_password`.
+        """
+        new = parse_password(new, "new_password")
+        return (await self._change_password(await self.find_id(user_id, email), new)).id
+
+    async def _confirmed(self, user_id: str, password: str, address: str, *, field: str) -> Account:
+        """Return the account of an authenticated caller who knows its password. Raises what `login` raises."""
         if not password:
-            raise errors.Invalid("password is required", field="password")
+            raise errors.Invalid(f"{field} is required", field=field)
         account = await self.profile_of(user_id)
-        signed_in = await self.login(account.email, password, address=address)
-        return signed_in.account.id
+        confirmed = (await self._checked(account.email, password, address)).account
+        if confirmed.id != account.id:  # the address has just become another account's
+            raise errors.Unauthenticated("invalid email or password")
+        return confirmed
+
+    async def _change_password(self, account_id: int, password: str, *, expected: int | None = None) -> Account:
+        """Store a new password, if the account's tokens still have the `expected` version; None expects nothing."""
+        password_hash = await self._passwords.hash(password)
+        now = self._clock()
+
+        def work(tx: Tx) -> Account:
+            account = self._store.get(tx, account_id)
+            if account is None:
+                raise errors.NotFound("user not found")
+            if expected not in (None, account.token_version):  # somebody else's change came first
+                raise errors.Unauthenticated("invalid email or password")
+            version = next_token_version(account.token_version, now)
+            changed = dataclasses.replace(account, token_version=version, updated_at=now)
+            self._store.set_password(tx, changed, password_hash)
+            tx.on_commit(lambda: self._token_versions.update({str(account_id): version}))
+            return changed
+
+        return await self._transactions(work)
 
     async def erase(self, account_id: int, then: Callable[[], None]) -> None:
         """Remove an account, and refuse its tokens from now on. What it owns is others' to remove.
@@ -228,6 +291,10 @@ class AccountService:
     async def finish_erasure(self, account_id: int) -> None:
         """Note that nothing is left of an erased account."""
         await self._transactions(lambda tx: self._store.finish_erasure(tx, account_id))
+
+    def _check_registration(self, address: str) -> None:
+        if address and not self._registration_is_open:
+            raise errors.Forbidden("registration is closed")
 
     async def _create(self, email: str, username: str, name: str, password: str) -> Account:
         # The slow hash comes first; whether email and username are free is decided by the transaction alone.

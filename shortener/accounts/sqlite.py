@@ -7,7 +7,7 @@ from shortener.accounts.model import Account, Credentials, NewAccount, email_key
 from shortener.storage.sqlite.sql import Database, Row, Sql, UniqueViolation, sql
 from shortener.tx import Tx
 
-_FIELDS = "id, email, username, name, created_at, updated_at"
+_FIELDS = "id, email, username, name, created_at, updated_at, token_version"
 _FIND = f"SELECT {_FIELDS} FROM accounts WHERE id = ?"  # noqa: S608 - a constant
 _FIND_CREDENTIALS = f"SELECT {_FIELDS}, password_hash FROM accounts WHERE email_key = ?"  # noqa: S608 - a constant
 _PAGE = f"SELECT {_FIELDS} FROM accounts ORDER BY id DESC LIMIT ? OFFSET ?"  # noqa: S608 - a constant
@@ -18,6 +18,8 @@ _ADD = f"""
     RETURNING {_FIELDS}"""  # noqa: S608 - a constant
 _IS_EMAIL_TAKEN = "SELECT 1 FROM accounts WHERE email_key = ?"
 _UPDATE = "UPDATE accounts SET email = ?, email_key = ?, name = ?, updated_at = ? WHERE id = ?"
+_SET_PASSWORD = "UPDATE accounts SET password_hash = ?, token_version = ?, updated_at = ? WHERE id = ?"  # noqa: S105 - SQL
+_TOKEN_VERSIONS = "SELECT id, token_version FROM accounts WHERE token_version > 0"  # noqa: S105 - SQL
 _REPLACE_HASH = "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?"
 
 _REMOVE = "DELETE FROM accounts WHERE id = ?"
@@ -93,6 +95,15 @@ class SqliteAccountStore:
         """See `AccountStore`."""
         sql(tx).run(_REPLACE_HASH, (new, account_id, old))
 
+    def set_password(self, tx: Tx, account: Account, password_hash: str) -> None:
+        """See `AccountStore`."""
+        sql(tx).run(_SET_PASSWORD, (password_hash, account.token_version, account.updated_at, account.id))
+
+    async def token_versions(self) -> dict[int, int]:
+        """See `AccountStore`."""
+        rows = await self._database.read(lambda on: on.rows(_TOKEN_VERSIONS))
+        return dict(cast(list[tuple[int, int]], rows))
+
     def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
         """See `AccountStore`."""
         if not sql(tx).run(_REMOVE, (account_id,)):
@@ -119,7 +130,7 @@ def _find(on: Sql, account_id: int) -> Account | None:
 
 
 def _account(row: Row) -> Account:
-    return Account(*cast(tuple[int, str, str, str, int, int], row))
+    return Account(*cast(tuple[int, str, str, str, int, int, int], row))
 
 
 def _conflict(field: str) -> errors.Conflict:

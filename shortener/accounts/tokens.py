@@ -57,7 +57,7 @@ class JwtTokens:
     def issue(self, account: Account) -> IssuedToken:
         """See `Tokens`."""
         now = self._clock()
-        claims = {
+        claims: dict[str, str | int] = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": str(account.id),
@@ -67,6 +67,8 @@ class JwtTokens:
             "exp": now + self._ttl_seconds,
             "jti": self._new_id(),
         }
+        if account.token_version:
+            claims["ver"] = account.token_version
         header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": self._signing_kid}
         payload = json.dumps(claims, separators=(",", ":"))
         token = jws.serialize_compact(header, payload, self._keys[self._signing_kid], registry=self._registry)
@@ -118,6 +120,7 @@ class JwtTokens:
             issued_at=_time(said, "iat"),
             expires_at=_time(said, "exp"),
             token_id=_text(said, "jti"),
+            token_version=_time(said, "ver") if "ver" in said else 0,
         )
         parse_account_id(claims.user_id)
         expected = (claims.user_id, self._issuer, self._audience)

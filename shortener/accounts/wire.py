@@ -33,6 +33,11 @@ def login_response(signed_in: SignedIn) -> pb.LoginResponse:
     )
 
 
+def change_password_response(signed_in: SignedIn) -> pb.ChangePasswordResponse:
+    """Return the answer of ChangePassword."""
+    return build(pb.ChangePasswordResponse, token=signed_in.token.token, expires_at=signed_in.token.expires_at)
+
+
 def profile_response(account: Account) -> pb.GetProfileResponse:
     """Return the answer of GetProfile."""
     return build(pb.GetProfileResponse, user=_user(account))

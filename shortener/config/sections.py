@@ -119,8 +119,9 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Tokens and passwords."""
+    """Accounts: who may make one, tokens and passwords."""
 
+    registration: str = _one_of("open", "open", "closed")
     secret_file: str = ""
     secret: str = ""
     token_ttl_seconds: int = _number(604_800, 1, 315_360_000)

@@ -25,6 +25,7 @@ class Row:
 TABLE: dict[Code, Row] = {
     Code.INVALID: Row(Status.INVALID_ARGUMENT, 400, "Invalid request"),
     Code.UNAUTHENTICATED: Row(Status.UNAUTHENTICATED, 401, "Authentication required"),
+    Code.FORBIDDEN: Row(Status.PERMISSION_DENIED, 403, "Not allowed"),
     Code.NOT_FOUND: Row(Status.NOT_FOUND, 404, "Not found"),
     Code.GONE: Row(Status.NOT_FOUND, 410, "No longer available"),
     Code.CONFLICT: Row(Status.ALREADY_EXISTS, 409, "Already exists"),

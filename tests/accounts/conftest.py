@@ -8,8 +8,8 @@ import pytest
 from shortener.accounts.service import AccountService
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
-from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
-from tests.support.fakes import FakeClock, FakeTransactions
+from tests.accounts.fakes import FakePasswords, MemoryAccountStore, a_service
+from tests.support.fakes import FakeClock
 
 
 @pytest.fixture
@@ -52,11 +52,9 @@ def passwords() -> FakePasswords:
 
 @pytest.fixture
 def service(store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock) -> AccountService:
-    return AccountService(
-        store,
-        FakeTransactions(),
-        passwords=passwords,
-        tokens=FakeTokens(clock),
-        throttle=a_throttle(),
-        clock=clock,
-    )
+    return a_service(store, passwords, clock)
+
+
+@pytest.fixture
+def closed_service(store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock) -> AccountService:
+    return a_service(store, passwords, clock, registration_is_open=False)

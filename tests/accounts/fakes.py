@@ -5,11 +5,12 @@ import dataclasses
 from shortener import errors
 from shortener.accounts.model import Account, Credentials, NewAccount, email_key, username_key
 from shortener.accounts.ports import Claims, IssuedToken
+from shortener.accounts.service import AccountService
 from shortener.accounts.throttle import LoginRates, LoginThrottle
 from shortener.clock import Clock
 from shortener.limits import Rate
 from shortener.tx import Tx
-from tests.support.fakes import FakeTimer
+from tests.support.fakes import FakeTimer, FakeTransactions
 
 LOGIN_RATES = LoginRates(attempts=Rate(600, 600), address_failures=Rate(60, 300), failures=Rate(1, 100))
 """The default ones."""
@@ -17,6 +18,20 @@ LOGIN_RATES = LoginRates(attempts=Rate(600, 600), address_failures=Rate(60, 300)
 
 def a_throttle(timer: FakeTimer | None = None, keys_max: int = 1000) -> LoginThrottle:
     return LoginThrottle(LOGIN_RATES, keys_max=keys_max, timer=timer or FakeTimer())
+
+
+def a_service(
+    store: "MemoryAccountStore", passwords: "FakePasswords", clock: Clock, *, registration_is_open: bool = True
+) -> AccountService:
+    return AccountService(
+        store,
+        FakeTransactions(),
+        passwords=passwords,
+        tokens=FakeTokens(clock),
+        throttle=a_throttle(),
+        clock=clock,
+        registration_is_open=registration_is_open,
+    )
 
 
 class MemoryAccountStore:
@@ -73,6 +88,15 @@ class MemoryAccountStore:
         if known and known.password_hash == old:
             self._credentials[account_id] = dataclasses.replace(known, password_hash=new)
 
+    def set_password(self, tx: Tx, account: Account, password_hash: str) -> None:
+        known = self._credentials[account.id]
+        kept = dataclasses.replace(known.account, token_version=account.token_version, updated_at=account.updated_at)
+        self._credentials[account.id] = Credentials(kept, password_hash)
+
+    async def token_versions(self) -> dict[int, int]:
+        accounts = [known.account for known in self._credentials.values()]
+        return {account.id: account.token_version for account in accounts if account.token_version}
+
     def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
         if self._credentials.pop(account_id, None) is None:
             return False
@@ -122,7 +146,7 @@ class FakePasswords:
 
 
 class FakeTokens:
-    """`Tokens` in plain text: `token:<account id>:<email>:<end>`."""
+    """`Tokens` in plain text: `token:<account id>:<email>:<end>`, and `:<version>` where it is not 0."""
 
     def __init__(self, clock: Clock, ttl_seconds: int = 604_800) -> None:
         self._clock = clock
@@ -130,14 +154,17 @@ class FakeTokens:
 
     def issue(self, account: Account) -> IssuedToken:
         expires_at = self._clock() + self._ttl_seconds
-        return IssuedToken(f"token:{account.id}:{account.email}:{expires_at}", expires_at)
+        version = f":{account.token_version}" if account.token_version else ""
+        return IssuedToken(f"token:{account.id}:{account.email}:{expires_at}{version}", expires_at)
 
     def read(self, token: str) -> Claims | None:
         try:
-            _, user_id, email, end = token.split(":")
-            expires_at = int(end)
+            _, user_id, email, end, *version = token.split(":")
+            expires_at, token_version = int(end), int("".join(version) or 0)
         except ValueError:
             return None
         if self._clock() >= expires_at:
             return None
-        return Claims(user_id, email, expires_at - self._ttl_seconds, expires_at, token_id="1")
+        return Claims(
+            user_id, email, expires_at - self._ttl_seconds, expires_at, token_id="1", token_version=token_version
+        )

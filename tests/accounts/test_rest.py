@@ -27,6 +27,13 @@ def test_the_routes_are_those_of_the_contract(by_name: dict[str, Route]) -> None
     } == {
         "POST /api/auth/register": (False, 201, pb.RegisterRequest, pb.RegisterResponse, frozenset()),
         "POST /api/auth/login": (False, 200, pb.LoginRequest, pb.LoginResponse, frozenset()),
+        "POST /api/auth/password": (
+            True,
+            200,
+            pb.ChangePasswordRequest,
+            pb.ChangePasswordResponse,
+            frozenset({"token"}),
+        ),
         "GET /api/auth/profile": (True, 200, None, pb.GetProfileResponse, frozenset()),
         "PATCH /api/auth/profile": (
             True,
@@ -54,6 +61,29 @@ async def test_logging_in_answers_a_token(by_name: dict[str, Route], service: Ac
     assert reply == Reply(await UserRpc(service).login(body), headers=NO_STORE)
     with pytest.raises(errors.Unauthenticated):
         await by_name["POST /api/auth/login"].handler(Call(body=pb.LoginRequest("user@example.com", "wrongPassword")))
+
+
+async def test_changing_the_password_answers_a_new_token_and_ends_the_old(
+    by_name: dict[str, Route], service: AccountService, clock: FakeClock
+) -> None:
+    token = (await service.register("user@example.com", "securePassword123", "John Doe")).token.token
+    route = by_name["POST /api/auth/password"]
+    body = pb.ChangePasswordRequest(old_password="securePassword123", new_password="otherPassword456")
+    with pytest.raises(errors.Unauthenticated):
+        await route.handler(Call(None, body=body))
+    reply = await route.handler(Call(await authenticator(service)(token), body=body))
+    issued = f"token:1:user@example.com:{clock.now + WEEK}:{clock.now}"
+    assert reply == Reply(pb.ChangePasswordResponse(issued, clock.now + WEEK), headers=NO_STORE)
+    with pytest.raises(errors.Unauthenticated):
+        await authenticator(service)(token)
+    assert await authenticator(service)(issued) == Principal("1")
+
+
+async def test_registration_can_be_closed_to_the_gateway(closed_service: AccountService) -> None:
+    [route] = [route for route in routes(closed_service) if route.path == "/api/auth/register"]
+    with pytest.raises(errors.Forbidden):
+        await route.handler(Call(body=REGISTER, address="127.0.0.1"))
+    assert await closed_service.page(0, 0) == ([], 0)
 
 
 async def test_the_profile_is_the_callers(by_name: dict[str, Route], service: AccountService, clock: FakeClock) -> None:

@@ -86,6 +86,60 @@ async def test_login_tells_neither_who_nor_why(stub: pb.UserServiceStub) -> None
     )
 
 
+async def test_change_password(stub: pb.UserServiceStub, clock: FakeClock) -> None:
+    token = (await stub.register(REGISTER)).token
+    change = pb.ChangePasswordRequest(token, "securePassword123", "otherPassword456")
+    changed = await stub.change_password(change)
+    issued = f"token:1:user@example.com:{clock.now + WEEK}:{clock.now}"
+    assert changed == pb.ChangePasswordResponse(issued, clock.now + WEEK)
+    ended = (Status.UNAUTHENTICATED, "invalid or expired token")
+    assert await refused(stub.change_password(change)) == ended
+    assert await stub.validate_token(pb.ValidateTokenRequest(token)) == pb.ValidateTokenResponse()
+    assert (await stub.validate_token(pb.ValidateTokenRequest(issued))).valid
+    wrong = pb.ChangePasswordRequest(issued, "securePassword123", "otherPassword456")
+    assert await refused(stub.change_password(wrong)) == (Status.UNAUTHENTICATED, "invalid email or password")
+    assert await refused(stub.change_password(pb.ChangePasswordRequest())) == (
+        Status.INVALID_ARGUMENT,
+        "token is required",
+    )
+
+
+async def test_set_password(stub: pb.UserServiceStub) -> None:
+    token = (await stub.register(REGISTER)).token
+    for request in (
+        pb.SetPasswordRequest(user_id="1", new_password="first-one"),
+        pb.SetPasswordRequest(email="USER@example.com", new_password="second-one"),
+    ):
+        assert await stub.set_password(request) == pb.SetPasswordResponse("1")
+        assert (await stub.login(pb.LoginRequest("user@example.com", request.new_password))).user_id == "1"
+    assert await stub.validate_token(pb.ValidateTokenRequest(token)) == pb.ValidateTokenResponse()
+    unknown = pb.SetPasswordRequest(user_id="2", new_password="first-one")
+    assert await refused(stub.set_password(unknown)) == (Status.NOT_FOUND, "user not found")
+    assert await refused(stub.set_password(pb.SetPasswordRequest(user_id="1"))) == (
+        Status.INVALID_ARGUMENT,
+        "new_password is required",
+    )
+
+
+async def test_where_registration_is_closed_only_trusted_callers_make_accounts(
+    closed_service: AccountService,
+) -> None:
+    for address in ("", "192.0.2.1"):
+        users = UserRpc(closed_service, caller=lambda _, here=address: here)
+        async with ChannelFor(guarded([users], new_id=lambda: "request")) as channel:
+            stub = pb.UserServiceStub(channel)
+            for make in (lambda: stub.register(REGISTER), lambda: stub.create_user(CREATE)):  # noqa: B023 - called at once
+                if address:
+                    assert await refused(make()) == (Status.PERMISSION_DENIED, "registration is closed")
+                else:
+                    await make()
+            if address:
+                taken = pb.SetPasswordRequest(user_id="1", new_password="otherPassword456")
+                message = "only trusted callers may set passwords"
+                assert await refused(stub.set_password(taken)) == (Status.PERMISSION_DENIED, message)
+                assert (await stub.login(pb.LoginRequest(REGISTER.email, REGISTER.password))).user_id == "1"
+
+
 async def test_get_profile(stub: pb.UserServiceStub, clock: FakeClock) -> None:
     token = (await stub.register(REGISTER)).token
     user = pb.User("1", "user@example.com", "John Doe", clock.now, clock.now)

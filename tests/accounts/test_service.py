@@ -1,6 +1,7 @@
 """The use cases, on fakes."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -9,7 +10,7 @@ from shortener.accounts.model import Account
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.service import AccountService, SignedIn
 from tests.accounts.builders import an_account
-from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
+from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_service, a_throttle
 from tests.support.fakes import FakeClock, FakeTransactions
 
 EMAIL, PASSWORD, NAME = "user@example.com", "securePassword123", "John Doe"
@@ -340,20 +341,10 @@ async def test_an_erased_account_is_nobody(service: AccountService, store: Memor
 async def test_erasures_are_known_after_a_start(
     store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock
 ) -> None:
-    def a_service() -> AccountService:
-        return AccountService(
-            store,
-            FakeTransactions(),
-            passwords=passwords,
-            tokens=FakeTokens(clock),
-            throttle=a_throttle(),
-            clock=clock,
-        )
-
-    before = a_service()
+    before = a_service(store, passwords, clock)
     token = (await before.register("user@example.com", "password", "John")).token.token
     await before.erase(1, nothing)
-    after = a_service()
+    after = a_service(store, passwords, clock)
     assert after.validate(token) is not None  # so that this test can fail
     await after.open()
     assert after.validate(token) is None
@@ -401,3 +392,110 @@ async def test_the_password_of_a_caller_is_checked(service: AccountService) -> N
     ):
         with pytest.raises(error):
             await service.check_password(user_id, password)
+
+
+async def test_a_new_password_ends_all_earlier_tokens_in_the_same_second_too(
+    service: AccountService, clock: FakeClock
+) -> None:
+    registered = await service.register(EMAIL, PASSWORD, NAME)
+    other = (await service.login(EMAIL, PASSWORD)).token.token
+    stranger = (await service.register("other@example.com", PASSWORD, NAME)).token.token
+    changed = await service.change_password("1", old=PASSWORD, new="otherPassword")
+    assert changed.account == dataclasses.replace(registered.account, token_version=clock.now)
+    assert [service.validate(token) for token in (registered.token.token, other)] == [None, None]
+    for token in (changed.token.token, stranger, (await service.login(EMAIL, "otherPassword")).token.token):
+        assert service.validate(token) is not None
+    with pytest.raises(errors.Unauthenticated):
+        await service.login(EMAIL, PASSWORD)
+
+    again = await service.change_password("1", old="otherPassword", new="otherPassword")
+    assert again.account.token_version == clock.now + 1
+    assert service.validate(changed.token.token) is None
+    assert service.validate(again.token.token) is not None
+    clock.tick(3600)
+    later = await service.change_password("1", old="otherPassword", new=PASSWORD)
+    assert later.account == dataclasses.replace(registered.account, token_version=clock.now, updated_at=clock.now)
+    assert [service.validate(token.token.token) is None for token in (again, later)] == [True, False]
+
+
+async def test_ended_tokens_stay_ended_after_a_start(
+    store: MemoryAccountStore, passwords: FakePasswords, clock: FakeClock
+) -> None:
+    before = a_service(store, passwords, clock)
+    old = (await before.register(EMAIL, PASSWORD, NAME)).token.token
+    new = (await before.change_password("1", old=PASSWORD, new="otherPassword")).token.token
+    after = a_service(store, passwords, clock)
+    await after.open()
+    assert (after.validate(old), after.validate(new)) == (None, before.validate(new))
+    assert before.validate(new) is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "field"),
+    [
+        ("", "otherPassword", errors.Invalid, "old_password"),
+        (PASSWORD, "", errors.Invalid, "new_password"),
+        (PASSWORD, "12345", errors.Invalid, "new_password"),
+        (PASSWORD, "a" * 1025, errors.Invalid, "new_password"),
+        (PASSWORD, "password\ud800", errors.Invalid, "new_password"),
+        ("wrongPassword", "otherPassword", errors.Unauthenticated, ""),
+    ],
+)
+async def test_a_refused_change_of_the_password_changes_nothing(
+    service: AccountService, old: str, new: str, error: type[errors.Failure], field: str
+) -> None:
+    registered = await service.register(EMAIL, PASSWORD, NAME)
+    with pytest.raises(error) as caught:
+        await service.change_password("1", old=old, new=new)
+    assert caught.value.field == field
+    assert service.validate(registered.token.token) is not None
+    assert (await service.login(EMAIL, PASSWORD)).account == registered.account
+
+
+async def test_guesses_at_the_old_password_are_slowed_down(service: AccountService) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    for _ in range(100):
+        with pytest.raises(errors.Unauthenticated):
+            await service.change_password("1", old="wrongPassword", new="otherPassword", address="192.0.2.1")
+    with pytest.raises(errors.Exhausted):
+        await service.change_password("1", old=PASSWORD, new="otherPassword", address="192.0.2.1")
+    assert (await service.change_password("1", old=PASSWORD, new="otherPassword", address="192.0.2.2")).account.id == 1
+
+
+async def test_of_two_changes_with_one_old_password_the_first_holds(service: AccountService) -> None:
+    await service.register(EMAIL, PASSWORD, NAME)
+    news = ("firstPassword", "secondPassword")
+    results = await asyncio.gather(
+        *(service.change_password("1", old=PASSWORD, new=new) for new in news), return_exceptions=True
+    )
+    held = [new for new, result in zip(news, results, strict=True) if isinstance(result, SignedIn)]
+    assert [type(result) for result in results if isinstance(result, Exception)] == [errors.Unauthenticated]
+    assert (await service.login(EMAIL, held[0])).account.id == 1
+
+
+async def test_a_password_is_set_without_the_old_one(service: AccountService) -> None:
+    token = (await service.register(EMAIL, PASSWORD, NAME)).token.token
+    assert await service.set_password("", EMAIL, "otherPassword") == 1
+    assert service.validate(token) is None
+    assert (await service.login(EMAIL, "otherPassword")).account.id == 1
+    await service.erase(1, nothing)
+    for user_id, email, new, error in (
+        ("1", "", "otherPassword", errors.NotFound),
+        ("2", "", "otherPassword", errors.NotFound),
+        ("", "", "otherPassword", errors.Invalid),
+        ("1", "", "short", errors.Invalid),
+    ):
+        with pytest.raises(error):
+            await service.set_password(user_id, email, new)
+
+
+async def test_a_closed_registration_is_open_to_trusted_callers(closed_service: AccountService) -> None:
+    for make in (
+        closed_service.register(EMAIL, "", "", address="192.0.2.1"),
+        closed_service.create_user(EMAIL, "grpcuser", PASSWORD, address="192.0.2.1"),
+    ):
+        with pytest.raises(errors.Forbidden):
+            await make
+    await closed_service.register(EMAIL, PASSWORD, NAME)
+    await closed_service.create_user("grpc@example.com", "grpcuser", PASSWORD)
+    assert (await closed_service.login(EMAIL, PASSWORD, address="192.0.2.1")).account.id == 1

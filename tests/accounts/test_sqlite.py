@@ -148,6 +148,18 @@ async def test_a_hash_is_replaced_only_if_it_is_still_the_old_one(kept: Kept) ->
     assert await kept.store.find_credentials(account.email) == Credentials(account, "renewed")
 
 
+async def test_a_new_password_brings_a_new_version(kept: Kept) -> None:
+    first, second = await kept.add(), await kept.add(email="other@example.com")
+    assert await kept.store.token_versions() == {}
+    changed = replace(first, token_version=7, updated_at=first.updated_at + 60)
+    await kept.transactions(lambda tx: kept.store.set_password(tx, changed, "new"))
+    assert await kept.store.find_credentials(first.email) == Credentials(changed, "new")
+    assert await kept.store.find_credentials(second.email) == Credentials(second, "hash")
+    await kept.update(replace(changed, name="Jane"))
+    assert await kept.store.find(first.id) == replace(changed, name="Jane")
+    assert await kept.store.token_versions() == {first.id: 7}
+
+
 async def test_a_work_that_fails_leaves_nothing(database: SqliteDatabase) -> None:
     store = SqliteAccountStore(database)
 

@@ -1,6 +1,7 @@
 """Tokens: what is in them, and everything that is not accepted as one."""
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -73,6 +74,13 @@ def test_a_token_says_what_the_contract_asks_for(tokens: JwtTokens) -> None:
     assert json.loads(payload) == SAID
     assert signature == hmac.digest(KEY, issued.token.rpartition(".")[0].encode(), hashlib.sha256)
     assert issued.expires_at == NOW + WEEK
+
+
+@pytest.mark.parametrize("version", [1, NOW])
+def test_a_token_carries_the_version_of_an_account_whose_password_was_changed(tokens: JwtTokens, version: int) -> None:
+    issued = tokens.issue(an_account(token_version=version))
+    assert json.loads(base64.urlsafe_b64decode(issued.token.split(".")[1] + "==")) == {**SAID, "ver": version}
+    assert tokens.read(issued.token) == dataclasses.replace(CLAIMS, token_version=version)
 
 
 def test_each_token_has_an_id_of_its_own(tokens: JwtTokens) -> None:
@@ -179,7 +187,7 @@ BAD_TEXTS = [None, "", 1, True, 1.5, [], {}, "x" * 257]
 @pytest.mark.parametrize(
     "said",
     [
-        *({**SAID, name: value} for name in ("exp", "iat", "nbf") for value in BAD_TIMES),
+        *({**SAID, name: value} for name in ("exp", "iat", "nbf", "ver") for value in BAD_TIMES),
         *({**SAID, name: value} for name in ("user_id", "sub", "email", "jti", "iss", "aud") for value in BAD_TEXTS),
         *(without(SAID, name) for name in SAID),
         {**SAID, "iss": "other"},

@@ -87,3 +87,13 @@ async def test_cancelled_calls_leave_all_or_nothing(whole: AccountService) -> No
     if not accounts:
         await whole.register(EMAIL, PASSWORD, "John Doe")
     assert (await whole.login(EMAIL, PASSWORD)).account.email == EMAIL
+
+
+async def test_a_new_password_ends_signed_tokens(whole: AccountService, clock: FakeClock) -> None:
+    old = (await whole.register(EMAIL, PASSWORD, "John Doe")).token.token
+    assert whole.validate(old) is not None  # and remembered from now on
+    changed = await whole.change_password("1", old=PASSWORD, new="otherPassword")
+    assert (whole.validate(old), await whole.profile(changed.token.token)) == (None, changed.account)
+    with pytest.raises(errors.Unauthenticated):
+        await whole.login(EMAIL, PASSWORD)
+    assert (await whole.login(EMAIL, "otherPassword")).account == changed.account

@@ -16,6 +16,7 @@ from tests.support.waiting import wait_for
 
 NAMES = {
     "NOT_FOUND": 404,
+    "PERMISSION_DENIED": 403,
     "INVALID_ARGUMENT": 400,
     "ALREADY_EXISTS": 409,
     "UNAUTHENTICATED": 401,

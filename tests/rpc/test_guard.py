@@ -79,6 +79,7 @@ def test_paths_types_and_order_stay() -> None:
     [
         (errors.Invalid("m"), Status.INVALID_ARGUMENT),
         (errors.Unauthenticated("m"), Status.UNAUTHENTICATED),
+        (errors.Forbidden("m"), Status.PERMISSION_DENIED),
         (errors.NotFound("m"), Status.NOT_FOUND),
         (errors.Gone("m"), Status.NOT_FOUND),
         (errors.Conflict("m"), Status.ALREADY_EXISTS),

@@ -152,6 +152,31 @@ class EraseUserRequest(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class ChangePasswordRequest(betterproto.Message):
+    token: str = betterproto.string_field(1)
+    old_password: str = betterproto.string_field(2)
+    new_password: str = betterproto.string_field(3)
+
+
+@dataclass(eq=False, repr=False)
+class ChangePasswordResponse(betterproto.Message):
+    token: str = betterproto.string_field(1)
+    expires_at: int = betterproto.int64_field(2)
+
+
+@dataclass(eq=False, repr=False)
+class SetPasswordRequest(betterproto.Message):
+    user_id: str = betterproto.string_field(1)
+    email: str = betterproto.string_field(2)
+    new_password: str = betterproto.string_field(3)
+
+
+@dataclass(eq=False, repr=False)
+class SetPasswordResponse(betterproto.Message):
+    user_id: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
 class EraseAccountRequest(betterproto.Message):
     """
     What the gateway takes at POST /api/auth/erase, from the holder of a token.
@@ -337,6 +362,40 @@ class UserServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def change_password(
+        self,
+        change_password_request: "ChangePasswordRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ChangePasswordResponse":
+        return await self._unary_unary(
+            "/user.UserService/ChangePassword",
+            change_password_request,
+            ChangePasswordResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def set_password(
+        self,
+        set_password_request: "SetPasswordRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "SetPasswordResponse":
+        return await self._unary_unary(
+            "/user.UserService/SetPassword",
+            set_password_request,
+            SetPasswordResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class UserServiceBase(ServiceBase):
 
@@ -382,6 +441,16 @@ class UserServiceBase(ServiceBase):
     async def erase_user(
         self, erase_user_request: "EraseUserRequest"
     ) -> "EraseUserResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def change_password(
+        self, change_password_request: "ChangePasswordRequest"
+    ) -> "ChangePasswordResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def set_password(
+        self, set_password_request: "SetPasswordRequest"
+    ) -> "SetPasswordResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_register(
@@ -456,6 +525,21 @@ class UserServiceBase(ServiceBase):
         response = await self.erase_user(request)
         await stream.send_message(response)
 
+    async def __rpc_change_password(
+        self,
+        stream: "grpclib.server.Stream[ChangePasswordRequest, ChangePasswordResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.change_password(request)
+        await stream.send_message(response)
+
+    async def __rpc_set_password(
+        self, stream: "grpclib.server.Stream[SetPasswordRequest, SetPasswordResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.set_password(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/user.UserService/Register": grpclib.const.Handler(
@@ -517,5 +601,17 @@ class UserServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 EraseUserRequest,
                 EraseUserResponse,
+            ),
+            "/user.UserService/ChangePassword": grpclib.const.Handler(
+                self.__rpc_change_password,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ChangePasswordRequest,
+                ChangePasswordResponse,
+            ),
+            "/user.UserService/SetPassword": grpclib.const.Handler(
+                self.__rpc_set_password,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SetPasswordRequest,
+                SetPasswordResponse,
             ),
         }
