@@ -21,6 +21,7 @@ from shortener.config.sections import (
     Server,
     Storage,
 )
+from shortener.errors import OperatorError
 
 if TYPE_CHECKING:
     from shortener.app import App
@@ -37,6 +38,7 @@ __all__ = [
     "Grpc",
     "Links",
     "Log",
+    "OperatorError",
     "Redirect",
     "Server",
     "Storage",
@@ -50,9 +52,8 @@ async def open(config: Config | None = None, *, serve: bool = True) -> "AsyncIte
 
     With `serve` the five listeners run too: `app.addresses` tells where; without, only the domain does. The
     configuration is the embedded default when none is given. No signal handler is set and no logging is configured;
-    the end drains, and leaves no task, thread or file. Raises what `shortener serve` would end with, in one line each:
-    `listen.ListenError`, `storage.faults.StorageError`, `accounts.keys.SecretError`, `analytics.faults.DataFileError`,
-    `config.ConfigError`.
+    the end drains, and leaves no task, thread or file. Raises `OperatorError`, the line that
+    `shortener serve` would end with.
     """
     # Imported here so that `import shortener` costs nothing, and its modules can be used without any framework.
     from shortener.app import open_app  # noqa: PLC0415 - see above

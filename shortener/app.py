@@ -35,7 +35,6 @@ from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
 from shortener.links.cache import CachedLinkStore
 from shortener.links.codes import random_codes
-from shortener.links.lists.blocklist import ListError
 from shortener.links.lists.screen import Screen, followed, load_screen
 from shortener.links.qr import QrCodes
 from shortener.links.rpc import UrlRpc
@@ -99,9 +98,7 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Open the data directory and run the domain over it until the block ends; nothing listens yet.
 
-    `redirect_port` is the port that redirects, where it is not the configured one. Raises `storage.StorageError`,
-    `accounts.keys.SecretError`, `analytics.faults.DataFileError` and `config.ConfigError`, each with one line for the
-    operator.
+    `redirect_port` is the port that redirects, where it is not the configured one. Raises `OperatorError`.
     """
     stack = AsyncExitStack()
     try:
@@ -262,15 +259,12 @@ def addresses_of(config: Config, redirect_port: int | None) -> OwnAddresses:
 def screen_of(config: Config) -> Screen | None:
     """Read the operator's lists, None when there are none. Blocks. Raises `ConfigError`."""
     links = config.links
-    try:
-        return load_screen(
-            blocklist=links.blocklist_file,
-            blocklist_size_max=links.blocklist_size_max,
-            quarantine=links.quarantine_file,
-            quarantine_size_max=links.quarantine_size_max,
-        )
-    except ListError as error:
-        raise ConfigError(str(error)) from None
+    return load_screen(
+        blocklist=links.blocklist_file,
+        blocklist_size_max=links.blocklist_size_max,
+        quarantine=links.quarantine_file,
+        quarantine_size_max=links.quarantine_size_max,
+    )
 
 
 def _database(config: Config) -> AbstractAsyncContextManager[SqliteDatabase]:

@@ -15,10 +15,20 @@ class Code(enum.Enum):
     NOT_FOUND = "not_found"
     GONE = "gone"
     CONFLICT = "conflict"
+    ABORTED = "aborted"
     EXHAUSTED = "exhausted"
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"
     INTERNAL = "internal"
+
+
+class OperatorError(Exception):
+    """The program cannot do what its operator asked for; the message is one line that names the file or key at fault.
+
+    It is shown without a traceback. `status` is the exit status of a command that ends with it.
+    """
+
+    status = 1
 
 
 class Failure(Exception):  # noqa: N818 - read as errors.NotFound at every raise; see docs/architecture.md
@@ -45,7 +55,7 @@ class Unauthenticated(Failure):
 
 
 class Forbidden(Failure):
-    """The caller is known, or needs not be, but may not do this."""
+    """The caller is known, but may not do this."""
 
     code = Code.FORBIDDEN
 
@@ -70,6 +80,12 @@ class Conflict(Failure):
     def __init__(self, message: str, *, field: str = "", suggestions: tuple[str, ...] = ()) -> None:
         super().__init__(message, field=field)
         self.suggestions = suggestions
+
+
+class Aborted(Failure):
+    """What is to be changed is no longer what the caller has read (a failed `If-Match` or etag)."""
+
+    code = Code.ABORTED
 
 
 class Exhausted(Failure):

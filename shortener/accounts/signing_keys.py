@@ -10,6 +10,7 @@ from pathlib import Path
 
 from joserfc.jwk import OctKey
 
+from shortener.errors import OperatorError
 from shortener.storage import file_names as datafiles
 from shortener.storage import files as privatefile
 
@@ -23,15 +24,11 @@ SECRET_SIZE_MAX = 65_536
 _PRIVATE = 0o600
 
 
-class SecretError(Exception):
-    """The secret cannot be used; the message is one line that names the configuration key, never the secret."""
-
-
 def load_keys(*, secret: str, secret_file: str, data_dir: Path) -> tuple[bytes, ...]:
     """Return the signing keys, the first of which signs: those of `secret`, else of `secret_file`, else our own.
 
     Our own is the file `secret` in the data directory, made at the first start; the caller owns that directory.
-    Waits for the disk. Raises `SecretError`.
+    Waits for the disk. Raises `OperatorError`.
     """
     if secret:
         return parse_keys(os.fsencode(secret), "[auth] secret")
@@ -50,22 +47,22 @@ def load_keys(*, secret: str, secret_file: str, data_dir: Path) -> tuple[bytes, 
 def parse_keys(text: bytes, origin: str) -> tuple[bytes, ...]:
     """Return the keys in `text`: one a line, the bytes of the line as they are; empty lines are passed over.
 
-    A line ends with LF or CR LF. `origin` names the source in errors. Raises `SecretError`.
+    A line ends with LF or CR LF. `origin` names the source in errors. Raises `OperatorError`.
     """
     lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
     for number, line in enumerate(lines, 1):
         if line and len(line) < KEY_LENGTH_MIN:
-            raise SecretError(f"{origin}: line {number} has {len(line)} bytes; a key needs at least {KEY_LENGTH_MIN}")
+            raise OperatorError(f"{origin}: line {number} has {len(line)} bytes; a key needs at least {KEY_LENGTH_MIN}")
         try:
             if line:
                 OctKey.import_key(line)
         except ValueError:
-            raise SecretError(f"{origin}: line {number} is a public key, which anybody could sign with") from None
+            raise OperatorError(f"{origin}: line {number} is a public key, which anybody could sign with") from None
     keys = tuple(dict.fromkeys(line for line in lines if line))
     if not keys:
-        raise SecretError(f"{origin}: holds no key; it needs one a line, at least {KEY_LENGTH_MIN} bytes each")
+        raise OperatorError(f"{origin}: holds no key; it needs one a line, at least {KEY_LENGTH_MIN} bytes each")
     if len(keys) > KEYS_MAX:
-        raise SecretError(f"{origin}: holds {len(keys)} keys; at most {KEYS_MAX} are read")
+        raise OperatorError(f"{origin}: holds {len(keys)} keys; at most {KEYS_MAX} are read")
     return keys
 
 
@@ -73,10 +70,10 @@ def _read(path: Path, origin: str) -> bytes:
     with _told(origin), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise SecretError(f"{origin} is not a regular file")
+            raise OperatorError(f"{origin} is not a regular file")
         text = file.read(SECRET_SIZE_MAX + 1)
     if len(text) > SECRET_SIZE_MAX:
-        raise SecretError(f"{origin} has more than {SECRET_SIZE_MAX} bytes")
+        raise OperatorError(f"{origin} has more than {SECRET_SIZE_MAX} bytes")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         # Mounted secrets are often readable by a group on purpose, so this is for the operator to judge.
         _log.warning("the secret file can be read by others than its owner", extra={"path": str(path)})
@@ -102,4 +99,4 @@ def _told(origin: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SecretError(f"{origin} cannot be used: {error.strerror or error}") from None
+        raise OperatorError(f"{origin} cannot be used: {error.strerror or error}") from None

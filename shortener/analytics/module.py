@@ -42,7 +42,7 @@ class Analytics:
 async def open_analytics(
     stack: AsyncExitStack, config: Config, clock: Clock, database: SqliteDatabase, links: LinkService, replays: Replays
 ) -> Analytics:
-    """Open the journal and everything over it; `stack` closes it in reverse. Raises `DataFileError`."""
+    """Open the journal and everything over it; `stack` closes it in reverse. Raises `OperatorError`."""
     data_dir = Path(config.storage.data_dir)
     rotation = cast("Rotation", config.analytics.visitor_key_rotation)
     visitors = open_visitors(data_dir / datafiles.VISITOR_KEY, rotation=rotation, clock=clock)

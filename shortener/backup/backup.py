@@ -18,8 +18,8 @@ from shortener.analytics.journal.records import unframe
 from shortener.analytics.journal.segments import Segments
 from shortener.analytics.model import START, Position
 from shortener.backup import files, manifest
-from shortener.backup.faults import VaultError
 from shortener.backup.manifest import Manifest
+from shortener.errors import OperatorError
 from shortener.storage import file_names as datafiles
 from shortener.storage.files import sync_directory
 from shortener.storage.sqlite.faults import reason
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 def back_up(data_dir: Path, target: Path, progress: Progress) -> Manifest:
     """Copy what `data_dir` holds into the directory `target`, which must be new or empty; it is whole or not there.
 
-    Raises `VaultError` and `StorageError`.
+    Raises `OperatorError`.
     """
     _check_target(data_dir, target)
     draft = target.absolute().with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
@@ -48,22 +48,22 @@ def back_up(data_dir: Path, target: Path, progress: Progress) -> Manifest:
             with suppress(OSError):
                 shutil.rmtree(draft)
     except OSError as error:
-        raise VaultError(f"cannot write backup {target}: {reason(error)}") from error
+        raise OperatorError(f"cannot write backup {target}: {reason(error)}") from error
     except sqlite3.Error as error:
-        raise VaultError(f"cannot copy database {data_dir / datafiles.DATABASE}: {error}") from error
+        raise OperatorError(f"cannot copy database {data_dir / datafiles.DATABASE}: {error}") from error
     return made
 
 
 def _check_target(data_dir: Path, target: Path) -> None:
     if not (data_dir / datafiles.DATABASE).exists():
-        raise VaultError(f"data directory {data_dir} holds no database")
+        raise OperatorError(f"data directory {data_dir} holds no database")
     try:
         if target.exists() and any(target.iterdir()):
-            raise VaultError(f"{target} is not empty: give each backup a directory of its own")
+            raise OperatorError(f"{target} is not empty: give each backup a directory of its own")
     except OSError as error:
-        raise VaultError(f"cannot use {target}: {reason(error)}") from None
+        raise OperatorError(f"cannot use {target}: {reason(error)}") from None
     if target.resolve().is_relative_to(data_dir.resolve()):
-        raise VaultError(f"{target} lies in the data directory {data_dir}: a backup belongs somewhere else")
+        raise OperatorError(f"{target} lies in the data directory {data_dir}: a backup belongs somewhere else")
 
 
 def _fill(data_dir: Path, draft: Path, progress: Progress) -> Manifest:
@@ -134,4 +134,4 @@ def _check_copy(path: Path) -> None:
             answer = str(error)
     if answer != "ok":
         line = " ".join(str(answer).split())
-        raise VaultError(f"the database is damaged ({line}): nothing was backed up; restore the last backup")
+        raise OperatorError(f"the database is damaged ({line}): nothing was backed up; restore the last backup")

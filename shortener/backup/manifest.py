@@ -8,8 +8,8 @@ from typing import Final
 
 from shortener import __version__
 from shortener.backup import files
-from shortener.backup.faults import VaultError
 from shortener.backup.files import Checksum
+from shortener.errors import OperatorError
 
 NAME: Final = "manifest.json"
 _FORMAT: Final = 1
@@ -43,23 +43,23 @@ def write(directory: Path, manifest: Manifest) -> None:
 
 
 def read(directory: Path) -> Manifest:
-    """Read the list of a backup. Raises `VaultError` where there is none, or one that cannot be trusted."""
+    """Read the list of a backup. Raises `OperatorError` where there is none, or one that cannot be trusted."""
     path = directory / NAME
     try:
         with path.open("rb") as file:
             text = file.read(_SIZE_MAX + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise VaultError(f"{directory} is not a backup: it holds no {NAME}") from None
+        raise OperatorError(f"{directory} is not a backup: it holds no {NAME}") from None
     except OSError as error:
-        raise VaultError(f"cannot read {path}: {error.strerror}") from None
+        raise OperatorError(f"cannot read {path}: {error.strerror}") from None
     try:
         document = json.loads(text)
         if document["format"] != _FORMAT:
-            raise VaultError(f"{path} is of another version of shortener")
+            raise OperatorError(f"{path} is of another version of shortener")
         entries = dict(_entries(document["files"]))
         return Manifest(int(document["created_at"]), int(document["schema"]), entries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise VaultError(f"{path} is damaged") from None
+        raise OperatorError(f"{path} is damaged") from None
 
 
 def _entries(listed: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, Checksum]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from shortener.backup import files, manifest
 from shortener.backup.backup import Progress
-from shortener.backup.faults import VaultError
 from shortener.backup.manifest import Manifest
+from shortener.errors import OperatorError
 from shortener.storage import file_names as datafiles
 from shortener.storage.data_dir import RESTORING, lock_data_dir, make_private_file
 from shortener.storage.files import sync_directory
@@ -30,24 +30,24 @@ _OURS = (
 def restore(source: Path, data_dir: Path, *, force: bool, progress: Progress) -> Manifest:
     """Put the backup in `source` into `data_dir`, made if missing. `force` replaces the data that are there.
 
-    Raises `VaultError`, and `StorageError` when the directory cannot be used or a server owns it.
+    Raises `OperatorError`, also when the directory cannot be used or a server owns it.
     """
     listed = manifest.read(source)
     known = len(load_migrations(migrations_folder()))
     if listed.schema > known:
-        raise VaultError(f"{source} is of a newer shortener: its schema is {listed.schema:04}, known is {known:04}")
+        raise OperatorError(f"{source} is of a newer shortener: its schema is {listed.schema:04}, known is {known:04}")
     with lock_data_dir(data_dir, is_restoring=True):
         try:
             _put_back(source, data_dir, listed, force=force, progress=progress)
         except OSError as error:
-            raise VaultError(f"cannot restore into {data_dir}: {reason(error)}") from error
+            raise OperatorError(f"cannot restore into {data_dir}: {reason(error)}") from error
     return listed
 
 
 def _put_back(source: Path, data_dir: Path, listed: Manifest, *, force: bool, progress: Progress) -> None:
     old = [data_dir / name for name in _OURS if (data_dir / name).exists()]
     if old and not force:
-        raise VaultError(
+        raise OperatorError(
             f"data directory {data_dir} holds data already: restore into a new one, or replace them with --force"
         )
     staging, marker = data_dir / _STAGING, data_dir / RESTORING
@@ -83,9 +83,9 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
         try:
             copied = files.copy(source / name, staging / name, report)
         except FileNotFoundError:
-            raise VaultError(f"{source / name} is missing: the backup cannot be used") from None
+            raise OperatorError(f"{source / name} is missing: the backup cannot be used") from None
         if copied != expected:
-            raise VaultError(f"{source / name} is not what was backed up: its checksum differs")
+            raise OperatorError(f"{source / name} is not what was backed up: its checksum differs")
     sync_directory(staging / datafiles.JOURNAL)
     sync_directory(staging)
 

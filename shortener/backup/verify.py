@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shortener.accounts.signing_keys import SecretError, parse_keys
+from shortener.accounts.signing_keys import parse_keys
 from shortener.analytics.clients.visitors import parse_key
-from shortener.analytics.faults import DataFileError
 from shortener.analytics.journal.records import unframe
 from shortener.analytics.journal.segments import Segments
 from shortener.analytics.model import Position
 from shortener.backup import audit as ledger
 from shortener.backup import files, manifest
 from shortener.backup.backup import Progress, position_of
-from shortener.backup.faults import VaultError
+from shortener.errors import OperatorError
 from shortener.storage import file_names as datafiles
 from shortener.storage.data_dir import RESTORING
-from shortener.storage.sqlite.faults import StorageError, reason
+from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.sqlite.snapshot import open_snapshot
 
@@ -45,10 +44,10 @@ class Verified:
 def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Verified:
     """Check a data directory, or a backup of one. `has_own_secret`: the signing keys are kept in it.
 
-    `progress` hears of each part. Raises `VaultError` when there is nothing to check.
+    `progress` hears of each part. Raises `OperatorError` when there is nothing to check.
     """
     if not (directory / datafiles.DATABASE).is_file():
-        raise VaultError(f"{directory} holds no database")
+        raise OperatorError(f"{directory} holds no database")
     found = Verified()
     parts = itertools.count(1)
 
@@ -61,8 +60,8 @@ def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Veri
     found.findings += _modes(directory)
     try:
         _check_database(directory, found, is_frozen=is_backup, on_part=on_part)
-    except StorageError as error:
-        found.findings.append(error.message)
+    except OperatorError as error:
+        found.findings.append(str(error))
     if found.links or found.accounts or found.clicks:
         found.findings += _keys(directory, has_own_secret=has_own_secret)
     return found
@@ -178,5 +177,5 @@ def _key(path: Path, parse: Callable[[bytes], object]) -> Iterator[str]:
         yield f"{path} is missing: restore it from a backup"
     except OSError as error:
         yield f"{path} cannot be read: {reason(error)}"
-    except (DataFileError, SecretError) as error:
+    except OperatorError as error:
         yield str(error)

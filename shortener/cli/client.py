@@ -11,24 +11,21 @@ from typing import TypeVar
 import grpclib
 from grpclib.client import Channel
 
-from shortener import storage
 from shortener.config.loading import service_token
 from shortener.config.sections import Config
+from shortener.errors import OperatorError
 from shortener.gen.analytics import AnalyticsServiceBase, AnalyticsServiceStub
 from shortener.gen.url import UrlServiceBase, UrlServiceStub
 from shortener.gen.user import UserServiceBase, UserServiceStub
 from shortener.server.sockets import join
 from shortener.server.tls import client_context
 from shortener.storage import file_names as datafiles
+from shortener.storage.data_dir import InUseError
 
 CONNECT_SECONDS = 2.0
 CALL_SECONDS = 15.0
 """Deadline of each call."""
 T = TypeVar("T")
-
-
-class Refused(Exception):  # noqa: N818 - reads as client.Refused
-    """The server answered with an error, or could not be spoken to. One line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +40,26 @@ class Api:
 async def call(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]], *, creates: bool) -> T:
     """Run `talk` against the server, or against the data directory when none listens and none was named.
 
-    `creates` tells that a new database will do. Raises `Refused` for every answer but OK, the domain's failures when
-    working in process, and `storage.StorageError`.
+    `creates` tells that a new database will do. Raises `OperatorError` for every answer but OK, and the domain's
+    failures when working in process.
     """
     host, port = _address(config, server)
     if await _listens(host, port):
         return await _call_server(config, host, port, talk, own=not server)
     if server:
-        raise Refused(f"no server listens on {server}")
+        raise OperatorError(f"no server listens on {server}")
     from shortener.app import open_app  # noqa: PLC0415 - half a second that a client need not wait
 
     data_dir = Path(config.storage.data_dir)
     if not creates and not (data_dir / datafiles.DATABASE).exists():
-        raise Refused(f"no server listens on {join(host, port)}, and {data_dir} holds no database")
+        raise OperatorError(f"no server listens on {join(host, port)}, and {data_dir} holds no database")
     try:
         async with open_app(config) as app:
             return await talk(Api(app.urls, app.users, app.statistics))
-    except storage.InUseError as error:
-        raise Refused(f"{error}, which does not listen on {join(host, port)}: name its address with --server") from None
+    except InUseError as error:
+        raise OperatorError(
+            f"{error}, which does not listen on {join(host, port)}: name its address with --server"
+        ) from None
 
 
 async def _call_server(config: Config, host: str, port: int, talk: Callable[[Api], Awaitable[T]], *, own: bool) -> T:
@@ -69,13 +68,17 @@ async def _call_server(config: Config, host: str, port: int, talk: Callable[[Api
         async with _remote(config, host, port, own=own) as api:
             return await talk(api)
     except grpclib.GRPCError as error:
-        raise Refused(error.message or error.status.name) from None
+        raise OperatorError(error.message or error.status.name) from None
     except TimeoutError:
-        raise Refused(f"{where} did not answer within {CALL_SECONDS:.0f} seconds") from None
+        raise OperatorError(f"{where} did not answer within {CALL_SECONDS:.0f} seconds") from None
     except ssl.SSLError as error:
-        raise Refused(f"{where}: no TLS connection: {(error.reason or str(error)).lower().replace('_', ' ')}") from None
+        raise OperatorError(
+            f"{where}: no TLS connection: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        ) from None
     except (OSError, grpclib.exceptions.ProtocolError, grpclib.exceptions.StreamTerminatedError):
-        raise Refused(f"{where} does not speak gRPC{'' if config.grpc.tls_certificate else ' without TLS'}") from None
+        raise OperatorError(
+            f"{where} does not speak gRPC{'' if config.grpc.tls_certificate else ' without TLS'}"
+        ) from None
 
 
 def _address(config: Config, server: str | None) -> tuple[str, int]:
@@ -83,7 +86,7 @@ def _address(config: Config, server: str | None) -> tuple[str, int]:
         return config.grpc.host, config.grpc.url_port
     host, _, port = server.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise Refused(f"--server must be HOST:PORT, not {server!r}")
+        raise OperatorError(f"--server must be HOST:PORT, not {server!r}")
     return host.strip("[]"), int(port)
 
 

@@ -36,11 +36,8 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
 
 
 def load_config(path: Path | None) -> Config:
-    """Read the configuration, or end with status 2 and one line."""
-    try:
-        return config.load(path)
-    except config.ConfigError as error:
-        fail(str(error), MISUSED)
+    """Read the configuration. Raises `ConfigError`."""
+    return config.load(path)
 
 
 @contextlib.contextmanager

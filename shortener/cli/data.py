@@ -1,15 +1,13 @@
 """Commands that keep the data safe: backup, restore, verify."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from shortener.cli.common import FAILED, AsJson, ConfigPath, fail, load_config, progress
+from shortener.cli.common import FAILED, AsJson, ConfigPath, load_config, progress
 
 FINDINGS_MAX = 100
 """Findings shown as text; --json has all of them."""
@@ -33,7 +31,7 @@ def backup(
     settings = load_config(path)
     from shortener.backup.backup import back_up  # noqa: PLC0415 - not for --help
 
-    with _told(), progress("copying") as report:
+    with progress("copying") as report:
         made = back_up(Path(settings.storage.data_dir), directory, report)
     if as_json:
         typer.echo(json.dumps({"directory": str(directory), "files": len(made.files), "bytes": made.size}))
@@ -57,7 +55,7 @@ def restore(
     from shortener.backup.restore import restore as put_back  # noqa: PLC0415 - not for --help
 
     data_dir = Path(settings.storage.data_dir)
-    with _told(), progress("restoring") as report:
+    with progress("restoring") as report:
         listed = put_back(directory, data_dir, force=force, progress=report)
     if as_json:
         typer.echo(json.dumps({"data_dir": str(data_dir), "files": len(listed.files), "bytes": listed.size}))
@@ -81,7 +79,7 @@ def verify(
     from shortener.backup.verify import verify as check  # noqa: PLC0415 - not for --help
 
     has_own_secret = not (settings.auth.secret or settings.auth.secret_file)
-    with _told(), progress("verifying") as report:
+    with progress("verifying") as report:
         place = directory or Path(settings.storage.data_dir)
         found = check(place, has_own_secret=has_own_secret, progress=report)
     if as_json:
@@ -98,18 +96,6 @@ def verify(
             )
     if found.findings:
         raise typer.Exit(FAILED)
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Turn every expected failure into one line and status 1."""
-    from shortener.backup.faults import VaultError  # noqa: PLC0415 - as above
-    from shortener.storage import StorageError  # noqa: PLC0415 - not for --help
-
-    try:
-        yield
-    except (StorageError, VaultError) as error:
-        fail(error.message)
 
 
 def _megabytes(size: int) -> str:

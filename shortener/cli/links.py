@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias, TypeVar
 
 import typer
 
-from shortener import errors
 from shortener.cli.common import MISUSED, AsJson, ConfigPath, fail, load_config
 from shortener.cli.durations import parse_moment
-from shortener.config import loading as config
 
 if TYPE_CHECKING:
     from betterproto import Message
@@ -240,19 +238,11 @@ def _password() -> str:
 
 
 def _call(path: Path | None, server: str | None, talk: "Callable[[Api], Awaitable[T]]", *, creates: bool = False) -> T:
-    """Connect, run `talk`, and turn every expected failure into one line and an exit status."""
+    """Connect and run `talk`."""
     settings = load_config(path)
-    from shortener import storage  # noqa: PLC0415 - not for --help
-    from shortener.accounts.signing_keys import SecretError  # noqa: PLC0415 - as above
-    from shortener.analytics.faults import DataFileError  # noqa: PLC0415 - as above
     from shortener.cli import client  # noqa: PLC0415 - not for --help
 
-    try:
-        return asyncio.run(client.call(settings, server, talk, creates=creates))
-    except config.ConfigError as error:
-        fail(str(error), MISUSED)
-    except (errors.Failure, client.Refused, storage.StorageError, SecretError, DataFileError) as error:
-        fail(str(error))
+    return asyncio.run(client.call(settings, server, talk, creates=creates))
 
 
 def _show(answer: "Message", as_json: bool, lines: Callable[[Json], list[str]]) -> None:

@@ -17,6 +17,7 @@ from shortener import __version__
 from shortener.cli import data as upkeep
 from shortener.cli import links as commands
 from shortener.cli.common import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config, progress
+from shortener.errors import Failure, OperatorError
 
 _SECRETS = ("secret", "service_token")
 
@@ -33,6 +34,12 @@ class _Program(TyperGroup):
             status = 130
         except typer.TyperException as error:
             status = _misused(error)
+        except OperatorError as error:
+            typer.echo(f"shortener: {error}", err=True)
+            status = error.status
+        except Failure as failure:  # from a service that runs in this process
+            typer.echo(f"shortener: {failure}", err=True)
+            status = FAILED
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -82,24 +89,15 @@ def serve(path: ConfigPath = None) -> None:
     Prints one JSON line on standard output when every listener accepts, and log lines on standard error.
     """
     settings = load_config(path)
-    from shortener.config.loading import ConfigError  # noqa: PLC0415 - as above
     from shortener.observe import log  # noqa: PLC0415 - only this command needs the servers
-    from shortener.server.sockets import ListenError, bind, take_over  # noqa: PLC0415 - as above
+    from shortener.server.sockets import bind, take_over  # noqa: PLC0415 - as above
 
     log.set_up(settings.log.level, settings.log.format)
-    try:
-        # Bound before the bulk of the program is even loaded: a busy port shows itself at once, callers can queue.
-        with bind(settings, take_over(os.environ)) as sockets:
-            from shortener.server.process import StartError, run  # noqa: PLC0415 - as above
+    # Bound before the bulk of the program is even loaded: a busy port shows itself at once, callers can queue.
+    with bind(settings, take_over(os.environ)) as sockets:
+        from shortener.server.process import run  # noqa: PLC0415 - as above
 
-            try:
-                run(settings, sockets)
-            except StartError as error:
-                fail(str(error), MISUSED if error.is_configuration else FAILED)
-    except ListenError as error:
-        fail(str(error), FAILED)
-    except ConfigError as error:
-        fail(str(error), MISUSED)
+        run(settings, sockets)
 
 
 @main.command()
@@ -109,13 +107,10 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
     Each migration is one transaction. `serve` does the same at start.
     """
     settings = load_config(path)
-    from shortener.server.process import StartError, run_migrations  # noqa: PLC0415 - only this command needs it
+    from shortener.server.process import run_migrations  # noqa: PLC0415 - only this command needs it
 
-    try:
-        with progress("migrating") as report:
-            applied = run_migrations(settings, report)
-    except StartError as error:
-        fail(str(error), MISUSED if error.is_configuration else FAILED)
+    with progress("migrating") as report:
+        applied = run_migrations(settings, report)
     if as_json:
         typer.echo(json.dumps({"applied": applied}))
     else:
@@ -126,11 +121,11 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
 def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
     """Check the configuration and the files it names, and print what holds; secrets are not shown."""
     settings = load_config(path)
-    from shortener.server.process import StartError, check_files  # noqa: PLC0415 - only this command needs it
+    from shortener.server.process import check_files  # noqa: PLC0415 - only this command needs it
 
     try:
         check_files(settings)
-    except StartError as error:
+    except OperatorError as error:
         fail(str(error), MISUSED)
     shown = {
         section: {key: "***" if key in _SECRETS and value else value for key, value in keys.items()}

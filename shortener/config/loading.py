@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from shortener.config.sections import Config, Grpc
+from shortener.errors import OperatorError
 
 ENV_PREFIX = "SHORTENER_"
 COMMAND_KEYS = frozenset({"SHORTENER_CONFIG", "SHORTENER_USER", "SHORTENER_PASSWORD"})
@@ -31,8 +32,10 @@ if typing.TYPE_CHECKING:
 S = TypeVar("S", bound="DataclassInstance")
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used; the message is one line that names the key."""
+class ConfigError(OperatorError):
+    """The configuration cannot be used; the message names the key."""
+
+    status = 2
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shortener.clock import Clock
+from shortener.errors import OperatorError
 from shortener.idempotency.model import SECRET_SIZE
 from shortener.idempotency.service import Replays
 from shortener.idempotency.sqlite import SqliteReplayStore
 from shortener.storage import file_names as datafiles
 from shortener.storage import files as privatefile
-from shortener.storage.sqlite.faults import StorageError, reason
+from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.sql import Database
 from shortener.tasks import cancel, in_thread
 
@@ -26,7 +27,7 @@ SWEEP_SECONDS = 60.0
 async def open_replays(
     database: Database, data_dir: Path, *, clock: Clock, ttl_seconds: int, keys_max: int
 ) -> AsyncIterator[Replays]:
-    """Remember answers in `database` until the block ends, and forget the old ones. Raises `StorageError`.
+    """Remember answers in `database` until the block ends, and forget the old ones. Raises `OperatorError`.
 
     Their secret is a file in `data_dir`, which the caller owns.
     """
@@ -66,7 +67,7 @@ async def _sweep(replays: Replays, every_seconds: float) -> None:
 def load_secret(path: Path) -> bytes:
     """Return the secret in the file at `path`, which is made (mode 0600) when there is none. Waits for the disk.
 
-    Without it, the answers that are kept are not found again. Raises `StorageError`.
+    Without it, the answers that are kept are not found again. Raises `OperatorError`.
     """
     try:
         if not path.exists():
@@ -74,9 +75,9 @@ def load_secret(path: Path) -> bytes:
         path.chmod(0o600)  # should a restored backup have opened it to others
         secret = bytes.fromhex(path.read_bytes().decode("ascii"))
     except OSError as error:
-        raise StorageError(f"cannot use {path}: {reason(error)}") from error
+        raise OperatorError(f"cannot use {path}: {reason(error)}") from error
     except ValueError:
         secret = b""
     if len(secret) != SECRET_SIZE:
-        raise StorageError(f"cannot use {path}: it is damaged; restore it, or remove it to begin anew")
+        raise OperatorError(f"cannot use {path}: it is damaged; restore it, or remove it to begin anew")
     return secret

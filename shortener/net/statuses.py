@@ -29,6 +29,7 @@ TABLE: dict[Code, Row] = {
     Code.NOT_FOUND: Row(Status.NOT_FOUND, 404, "Not found"),
     Code.GONE: Row(Status.NOT_FOUND, 410, "No longer available"),
     Code.CONFLICT: Row(Status.ALREADY_EXISTS, 409, "Already exists"),
+    Code.ABORTED: Row(Status.ABORTED, 412, "Changed meanwhile"),
     Code.EXHAUSTED: Row(Status.RESOURCE_EXHAUSTED, 429, "Slow down"),
     Code.UNAVAILABLE: Row(Status.UNAVAILABLE, 503, "Try again later"),
     Code.DEADLINE: Row(Status.DEADLINE_EXCEEDED, 504, "Deadline exceeded"),

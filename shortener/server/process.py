@@ -1,7 +1,6 @@
 """`shortener serve` as a process: the event loop, signals, the ready line, and one line for whatever prevents it."""
 
 import asyncio
-import contextlib
 import errno
 import gc
 import itertools
@@ -10,16 +9,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shortener.accounts.signing_keys import SecretError, load_keys
+from shortener.accounts.signing_keys import load_keys
 from shortener.analytics.clients.geo import open_reader
-from shortener.analytics.faults import DataFileError
 from shortener.app import addresses_of, migrate_database, pending_migrations, screen_of
 from shortener.clock import system_clock
-from shortener.config.loading import ConfigError, service_token
+from shortener.config.loading import service_token
 from shortener.config.sections import Config
 from shortener.observe.once_per_second import Paced
 from shortener.server import tls
@@ -27,7 +25,6 @@ from shortener.server.descriptors import within_open_files
 from shortener.server.listeners import Servers, open_servers
 from shortener.server.sockets import Sockets, notify
 from shortener.storage.data_dir import lock_data_dir
-from shortener.storage.sqlite.faults import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -35,29 +32,20 @@ SWITCH_SECONDS = 0.0005
 FULL_ROUND_AFTER = 100
 """Rounds of the garbage collector over young objects before one over all; Python's own is 10."""
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-START_ERRORS = (StorageError, SecretError, DataFileError, ConfigError)
-
-
-class StartError(Exception):
-    """The service cannot start; the message is one line for the operator."""
-
-    def __init__(self, message: str, *, is_configuration: bool) -> None:
-        super().__init__(message)
-        self.is_configuration = is_configuration
 
 
 def run(config: Config, sockets: Sockets) -> None:
-    """Serve on bound sockets until SIGTERM or SIGINT, then drain and return. Raises `StartError`."""
-    with _translated(), asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+    """Serve on bound sockets until SIGTERM or SIGINT, then drain and return. Raises `OperatorError`."""
+    with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
         runner.run(_serve(within_open_files(config), sockets))
 
 
 def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[str]:
     """Bring the database up to date and return the names of the migrations applied.
 
-    `report` hears how many are done, and of how many, at the begin and after each. Raises `StartError`.
+    `report` hears how many are done, and of how many, at the begin and after each. Raises `OperatorError`.
     """
-    with _translated(), lock_data_dir(Path(config.storage.data_dir)):
+    with lock_data_dir(Path(config.storage.data_dir)):
         total = len(pending_migrations(config))
         done = itertools.count(1)
         report(0, total)
@@ -65,25 +53,16 @@ def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[s
 
 
 def check_files(config: Config) -> None:
-    """See that the files which the configuration names can be used. Raises `StartError`."""
-    with _translated():
-        addresses_of(config, None)
-        service_token(config)
-        tls.server_context(config.grpc)
-        screen_of(config)
-        if config.auth.secret or config.auth.secret_file:
-            data_dir = Path(config.storage.data_dir)
-            load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
-        if config.analytics.city_database:
-            open_reader(Path(config.analytics.city_database)).close()
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except START_ERRORS as error:
-        raise StartError(str(error), is_configuration=isinstance(error, ConfigError)) from error
+    """See that the files which the configuration names can be used. Raises `OperatorError`."""
+    addresses_of(config, None)
+    service_token(config)
+    tls.server_context(config.grpc)
+    screen_of(config)
+    if config.auth.secret or config.auth.secret_file:
+        data_dir = Path(config.storage.data_dir)
+        load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
+    if config.analytics.city_database:
+        open_reader(Path(config.analytics.city_database)).close()
 
 
 def _loop_factory(config: Config) -> "type[asyncio.AbstractEventLoop] | None":

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 
 from shortener.config.loading import require_secured
 from shortener.config.sections import Config
+from shortener.errors import OperatorError
 
 NAMES = ("url", "user", "analytics", "gateway", "redirect")
 GRPC = NAMES[:3]
 BACKLOG = 1024
 HANDED_FIRST = 3
 """The number of the first descriptor that is handed over (sd_listen_fds(3))."""
-
-
-class ListenError(Exception):
-    """A listener cannot have its address; the message is one line that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Sockets:
 def bind(config: Config, handed: Mapping[str, socket.socket] | None = None) -> Iterator[Sockets]:
     """Have all listeners' addresses until the block ends: those of `handed`, and the others by binding them.
 
-    Raises `ListenError`; `ConfigError` for a gRPC socket that strangers reach and nothing protects.
+    Raises `OperatorError`, also for a gRPC socket that strangers reach and nothing protects.
     """
     wanted = {
         "url": ("grpc.url_port", config.grpc.host, config.grpc.url_port),
@@ -62,11 +59,11 @@ def _bound(key: str, host: str, port: int) -> socket.socket:
         both = address[0] == "::" and socket.has_dualstack_ipv6()  # "every address" means IPv4 too, as with 0.0.0.0
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except socket.gaierror as error:
-        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {error.strerror}") from None
+        raise OperatorError(f"cannot listen on {join(host, port)} ({key}): {error.strerror}") from None
     except UnicodeError:
-        raise ListenError(f"cannot listen on {join(host, port)} ({key}): that is no host name") from None
+        raise OperatorError(f"cannot listen on {join(host, port)} ({key}): that is no host name") from None
     except OSError as error:
-        raise ListenError(f"cannot listen on {join(host, port)} ({key}): {os.strerror(error.errno or 0)}") from None
+        raise OperatorError(f"cannot listen on {join(host, port)} ({key}): {os.strerror(error.errno or 0)}") from None
 
 
 def take_over(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
@@ -74,13 +71,13 @@ def take_over(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
 
     As sd_listen_fds(3) has it: descriptors from 3 on, `LISTEN_FDS` of them for the process `LISTEN_PID`, named by
     `LISTEN_FDNAMES`. One name for all of them, or none, means all five in the order of `NAMES`. The variables are
-    removed, so that no other program takes the sockets for its own. Raises `ListenError`.
+    removed, so that no other program takes the sockets for its own. Raises `OperatorError`.
     """
     count, pid, names = (environ.pop(key, "") for key in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
     if pid != str(os.getpid()) or not count:
         return {}
     if not count.isascii() or not count.isdigit() or not 0 < int(count) <= len(NAMES):
-        raise ListenError(f"cannot take over sockets: LISTEN_FDS must be from 1 to {len(NAMES)}, not {count!r:.20}")
+        raise OperatorError(f"cannot take over sockets: LISTEN_FDS must be from 1 to {len(NAMES)}, not {count!r:.20}")
     with ExitStack() as stack:
         numbers = range(HANDED_FIRST, HANDED_FIRST + int(count))
         taken = {
@@ -94,16 +91,16 @@ def take_over(environ: MutableMapping[str, str]) -> dict[str, socket.socket]:
 def _handed_names(text: str, count: int) -> tuple[str, ...]:
     names = tuple(text.split(":")) if text else ("unknown",) * count
     if len(names) != count:
-        raise ListenError(f"cannot take over sockets: LISTEN_FDNAMES has {len(names)} names for {count} sockets")
+        raise OperatorError(f"cannot take over sockets: LISTEN_FDNAMES has {len(names)} names for {count} sockets")
     if len(set(names)) == 1 and names[0] not in NAMES:  # the name of one systemd unit that lists them all
         if count != len(NAMES):
-            raise ListenError(f"cannot take over sockets: {count} without names, which must be {len(NAMES)}")
+            raise OperatorError(f"cannot take over sockets: {count} without names, which must be {len(NAMES)}")
         return NAMES
     for name in names:
         if name not in NAMES:
-            raise ListenError(f"cannot take over sockets: unknown name {name!r:.40}, not one of {', '.join(NAMES)}")
+            raise OperatorError(f"cannot take over sockets: unknown name {name!r:.40}, not one of {', '.join(NAMES)}")
         if names.count(name) > 1:
-            raise ListenError(f"cannot take over sockets: {name} is given twice")
+            raise OperatorError(f"cannot take over sockets: {name} is given twice")
     return names
 
 
@@ -111,14 +108,14 @@ def _handed(number: int, name: str) -> socket.socket:
     where = f"cannot take over socket {name} (descriptor {number})"
     try:
         if not stat.S_ISSOCK(os.fstat(number).st_mode):
-            raise ListenError(f"{where}: it is not a socket")
+            raise OperatorError(f"{where}: it is not a socket")
         handed = socket.socket(fileno=number)
     except OSError as error:
-        raise ListenError(f"{where}: {os.strerror(error.errno or 0)}") from None
+        raise OperatorError(f"{where}: {os.strerror(error.errno or 0)}") from None
     is_tcp = handed.family in (socket.AF_INET, socket.AF_INET6) and handed.type == socket.SOCK_STREAM
     if not is_tcp or not handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         handed.detach()
-        raise ListenError(f"{where}: it is not a listening TCP socket")
+        raise OperatorError(f"{where}: it is not a listening TCP socket")
     handed.set_inheritable(False)
     return handed
 

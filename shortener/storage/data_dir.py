@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shortener.errors import OperatorError
 from shortener.storage.files import sync_directory
-from shortener.storage.sqlite.faults import InUseError, StorageError, reason
+from shortener.storage.sqlite.faults import reason
+
+
+class InUseError(OperatorError):
+    """Another process owns the data directory, or another part of this one does."""
+
 
 RESTORING = "restoring"
 """A file that is there while a backup is put back: until it is gone, old and new data are mixed."""
@@ -18,7 +24,7 @@ _PID_LENGTH_MAX = 20
 def make_data_dir(path: Path) -> None:
     """Make sure that `path` is a directory one can write to; a new one is for its owner alone (0700).
 
-    Missing parents are made too, with the usual mode. Raises `StorageError`.
+    Missing parents are made too, with the usual mode. Raises `OperatorError`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,15 +33,15 @@ def make_data_dir(path: Path) -> None:
         sync_directory(path.parent)
     except FileExistsError:
         if not path.is_dir():
-            raise StorageError(f"cannot use data directory {path}: it is not a directory") from None
+            raise OperatorError(f"cannot use data directory {path}: it is not a directory") from None
     except OSError as error:
-        raise StorageError(f"cannot create data directory {path}: {reason(error)}") from error
+        raise OperatorError(f"cannot create data directory {path}: {reason(error)}") from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        raise StorageError(f"cannot use data directory {path}: it is not writable")
+        raise OperatorError(f"cannot use data directory {path}: it is not writable")
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file for its owner alone (0600) unless there is one. Raises `StorageError`.
+    """Make an empty file for its owner alone (0600) unless there is one. Raises `OperatorError`.
 
     SQLite gives the files beside its database (-wal, -shm) the same mode.
     """
@@ -44,7 +50,7 @@ def make_private_file(path: Path) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise StorageError(f"cannot create {path}: {reason(error)}") from error
+        raise OperatorError(f"cannot create {path}: {reason(error)}") from error
     try:
         os.fchmod(descriptor, 0o600)  # whatever the umask took away
         sync_directory(path.parent)
@@ -56,7 +62,7 @@ def make_private_file(path: Path) -> None:
 def lock_data_dir(path: Path, *, is_restoring: bool = False) -> Iterator[None]:
     """Own the data directory, which is made if missing, until the block ends or the process dies.
 
-    Raises `StorageError`, naming the other process when there is one, and for a directory where a restore was cut
+    Raises `OperatorError`, naming the other process when there is one, and for a directory where a restore was cut
     short, unless `is_restoring`. The lock is a file's, not a process's: a second
     owner in the same process is refused as well, and a forked child would keep it (start helpers with spawn).
     """
@@ -65,11 +71,11 @@ def lock_data_dir(path: Path, *, is_restoring: bool = False) -> Iterator[None]:
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise StorageError(f"cannot open {file}: {reason(error)}") from error
+        raise OperatorError(f"cannot open {file}: {reason(error)}") from error
     try:
         _take(path, descriptor)
         if not is_restoring and (path / RESTORING).exists():
-            raise StorageError(f"data directory {path} holds half a backup: run `shortener restore --force` again")
+            raise OperatorError(f"data directory {path} holds half a backup: run `shortener restore --force` again")
         yield
         os.ftruncate(descriptor, 0)  # Only while it is ours: closing frees it.
     finally:
@@ -87,4 +93,4 @@ def _take(path: Path, descriptor: int) -> None:
         by = f"process {owner}" if owner.isdecimal() else "another process"
         raise InUseError(f"data directory {path} is in use by {by}") from None
     except OSError as error:
-        raise StorageError(f"cannot lock data directory {path}: {reason(error)}") from error
+        raise OperatorError(f"cannot lock data directory {path}: {reason(error)}") from error

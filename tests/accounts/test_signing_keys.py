@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shortener.accounts.signing_keys import SecretError, load_keys, parse_keys
+from shortener.accounts.signing_keys import load_keys, parse_keys
+from shortener.errors import OperatorError
 
 
 def mode(path: Path) -> int:
@@ -44,7 +45,7 @@ def test_a_key_is_the_bytes_of_its_line(text: bytes, expected: tuple[bytes, ...]
     ],
 )
 def test_other_secrets_are_refused_without_being_shown(text: bytes, problem: str) -> None:
-    with pytest.raises(SecretError) as caught:
+    with pytest.raises(OperatorError) as caught:
         parse_keys(text, "here")
     assert str(caught.value) == problem
 
@@ -92,7 +93,7 @@ def test_a_crash_while_writing_leaves_no_secret(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(
-        SecretError, match=r"^\[auth\] secret_file is empty, and .*/secret cannot be used: No space left"
+        OperatorError, match=r"^\[auth\] secret_file is empty, and .*/secret cannot be used: No space left"
     ):
         load_keys(secret="", secret_file="", data_dir=tmp_path)
     assert os.listdir(tmp_path) == []
@@ -110,7 +111,7 @@ def test_our_own_secret_is_made_private_again(tmp_path: Path, caplog: pytest.Log
 
 def test_a_damaged_secret_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"short\n")
-    with pytest.raises(SecretError, match="line 1 has 5 bytes"):
+    with pytest.raises(OperatorError, match="line 1 has 5 bytes"):
         load_keys(secret="", secret_file="", data_dir=tmp_path)
     assert (tmp_path / "secret").read_bytes() == b"short\n"
 
@@ -142,11 +143,11 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         "fifo": "is not a regular file",
         "huge": "has more than 65536 bytes",
     }.items():
-        with pytest.raises(SecretError) as caught:
+        with pytest.raises(OperatorError) as caught:
             load_keys(secret="", secret_file=str(tmp_path / name), data_dir=tmp_path)
         assert str(caught.value) == f"[auth] secret_file {tmp_path / name} {problem}"
 
 
 def test_a_missing_data_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match="No such file or directory"):
+    with pytest.raises(OperatorError, match="No such file or directory"):
         load_keys(secret="", secret_file="", data_dir=tmp_path / "missing")

@@ -10,10 +10,9 @@ import pytest
 
 from shortener.backup import restore as restoring
 from shortener.backup.backup import back_up
-from shortener.backup.faults import VaultError
 from shortener.backup.restore import restore
 from shortener.backup.verify import Verified, verify
-from shortener.storage import StorageError
+from shortener.errors import OperatorError
 from shortener.storage.data_dir import lock_data_dir
 from tests.backup.conftest import CLICKS, LINKS, WAITING
 
@@ -119,10 +118,10 @@ def test_where_a_backup_cannot_go(data_dir: Path, tmp_path: Path) -> None:
         (tmp_path / "full" / "x" / "y", f"cannot write backup {tmp_path}/full/x/y: File exists"),
         (data_dir / "b", f"{data_dir}/b lies in the data directory {data_dir}: a backup belongs somewhere else"),
     ]:
-        with pytest.raises(VaultError) as caught:
+        with pytest.raises(OperatorError) as caught:
             back_up(data_dir, target, silent)
-        assert caught.value.message == line
-    with pytest.raises(VaultError, match="holds no database"):
+        assert str(caught.value) == line
+    with pytest.raises(OperatorError, match="holds no database"):
         back_up(tmp_path / "full", tmp_path / "b", silent)
 
 
@@ -134,7 +133,7 @@ def damage(file: Path, at: int) -> None:
 
 def test_a_damaged_database_does_not_become_a_backup(data_dir: Path, tmp_path: Path) -> None:
     damage(data_dir / "shortener.db", 4096 * 5)
-    with pytest.raises((VaultError, StorageError), match="damaged"):
+    with pytest.raises(OperatorError, match="damaged"):
         back_up(data_dir, tmp_path / "backup", silent)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -147,10 +146,10 @@ def test_a_used_directory_is_replaced_by_force_alone_and_never_under_a_server(da
     with closing(sqlite3.connect(data_dir / "shortener.db")) as raw:
         raw.execute("DELETE FROM links")
         raw.commit()
-    with pytest.raises(VaultError) as caught:
+    with pytest.raises(OperatorError) as caught:
         restore(backup, data_dir, force=False, progress=silent)
-    assert caught.value.message.startswith(f"data directory {data_dir} holds data already")
-    with lock_data_dir(data_dir), pytest.raises(StorageError, match="is in use by process"):
+    assert str(caught.value).startswith(f"data directory {data_dir} holds data already")
+    with lock_data_dir(data_dir), pytest.raises(OperatorError, match="is in use by process"):
         restore(backup, data_dir, force=True, progress=silent)
     assert verified(data_dir).links == 0
     restore(backup, data_dir, force=True, progress=silent)
@@ -168,11 +167,11 @@ def test_a_backup_that_was_changed_is_refused_before_anything_is_touched(
         f"{tmp_path}/backup/{name} is not what was backed up: its checksum differs"
     )
     before = content(data_dir), files(data_dir)
-    with pytest.raises(VaultError, match="its checksum differs"):
+    with pytest.raises(OperatorError, match="its checksum differs"):
         restore(tmp_path / "backup", data_dir, force=True, progress=silent)
     assert (content(data_dir), files(data_dir)) == before
     (tmp_path / "backup" / name).unlink()
-    with pytest.raises(VaultError, match=r"is missing: the backup cannot be used"):
+    with pytest.raises(OperatorError, match=r"is missing: the backup cannot be used"):
         restore(tmp_path / "backup", data_dir, force=True, progress=silent)
 
 
@@ -194,15 +193,15 @@ def test_a_list_that_cannot_be_trusted_is_refused(
     path = backup / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     known = len(list((Path(__file__).parents[2] / "migrations" / "sqlite").iterdir()))
-    with pytest.raises(VaultError) as caught:
+    with pytest.raises(OperatorError) as caught:
         restore(backup, tmp_path / "copy", force=False, progress=silent)
-    assert caught.value.message == line.format(path=path, backup=backup, known=f"{known:04}")
+    assert str(caught.value) == line.format(path=path, backup=backup, known=f"{known:04}")
 
 
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VaultError) as caught:
+    with pytest.raises(OperatorError) as caught:
         restore(tmp_path, tmp_path / "copy", force=False, progress=silent)
-    assert caught.value.message == f"{tmp_path} is not a backup: it holds no manifest.json"
+    assert str(caught.value) == f"{tmp_path} is not a backup: it holds no manifest.json"
 
 
 def test_a_restore_that_was_cut_short_keeps_a_server_away_until_it_is_done_again(
@@ -215,12 +214,12 @@ def test_a_restore_that_was_cut_short_keeps_a_server_away_until_it_is_done_again
 
     with monkeypatch.context() as patch:
         patch.setattr(restoring, "_remove", fail)
-        with pytest.raises(VaultError, match="Input/output error"):
+        with pytest.raises(OperatorError, match="Input/output error"):
             restore(tmp_path / "backup", data_dir, force=True, progress=silent)
-    with pytest.raises(StorageError) as caught, lock_data_dir(data_dir):
+    with pytest.raises(OperatorError) as caught, lock_data_dir(data_dir):
         pytest.fail("opened")
     line = f"data directory {data_dir} holds half a backup: run `shortener restore --force` again"
-    assert caught.value.message == line
+    assert str(caught.value) == line
     assert f"{data_dir} holds half a backup: run `shortener restore --force` again" in verified(data_dir).findings
     restore(tmp_path / "backup", data_dir, force=True, progress=silent)
     assert verified(data_dir) == WELL

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shortener.backup.faults import VaultError
 from shortener.backup.verify import Verified
+from shortener.errors import OperatorError
 from tests.backup.conftest import CLICKS, LINKS, WAITING
 from tests.backup.test_backup import WELL, verified
 
@@ -144,6 +144,6 @@ def test_damaged_pages_are_found_and_end_nothing(data_dir: Path) -> None:
 
 
 def test_there_must_be_something_to_verify(tmp_path: Path) -> None:
-    with pytest.raises(VaultError) as caught:
+    with pytest.raises(OperatorError) as caught:
         verified(tmp_path)
-    assert caught.value.message == f"{tmp_path} holds no database"
+    assert str(caught.value) == f"{tmp_path} holds no database"

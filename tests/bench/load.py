@@ -19,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from shortener.analytics.model import Click
 from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.errors import OperatorError
 from shortener.links import Link, LinkRef, NewLink
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.database import open_database
-from shortener.storage.sqlite.faults import StorageError
 from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
 from shortener.storage.sqlite.sql import Database
 from shortener.tx import Tx
@@ -115,7 +115,7 @@ def main() -> None:
     try:
         with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
             asyncio.run(fill(options.data_dir, world, progress))
-    except (ValueError, StorageError) as error:
+    except (ValueError, OperatorError) as error:
         sys.exit(f"error: {error}")
     seconds = time.perf_counter() - started
     Console().print(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
+from shortener.errors import OperatorError
 from shortener.idempotency import Answer, Replays
 from shortener.idempotency.opening import load_secret, swept
 from shortener.idempotency.ports import ReplayStore
 from shortener.idempotency.service import SWEEP_BATCH
 from shortener.idempotency.sqlite import SqliteReplayStore
-from shortener.storage.sqlite.faults import StorageError
 from shortener.tx import Transactions, Tx
 from tests.idempotency.fakes import DAY, MemoryReplayStore, some_replays
 from tests.support.databases import migrate_file, opened
@@ -172,11 +172,11 @@ def test_the_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
 def test_a_damaged_secret_is_left_to_the_operator(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "idempotency.key"
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"idempotency\.key: it is damaged; restore it, or remove it to begin anew"):
+    with pytest.raises(OperatorError, match=r"idempotency\.key: it is damaged; restore it, or remove it to begin anew"):
         load_secret(path)
     assert path.read_bytes() == content
 
 
 def test_a_secret_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No such file or directory"):
+    with pytest.raises(OperatorError, match="No such file or directory"):
         load_secret(tmp_path / "missing" / "idempotency.key")

@@ -10,8 +10,9 @@ import pytest
 
 from shortener.config.loading import ConfigError
 from shortener.config.sections import Config, Gateway, Grpc, Redirect
+from shortener.errors import OperatorError
 from shortener.server import sockets as listen
-from shortener.server.sockets import NAMES, ListenError, bind, notify, take_over
+from shortener.server.sockets import NAMES, bind, notify, take_over
 
 FIRST = 200
 
@@ -102,7 +103,7 @@ def test_wrong_counts_and_names_are_one_line(
     hand: Hand, five: list[socket.socket], count: str, names: str | None, line: str
 ) -> None:
     environ = hand(*(each.fileno() for each in five), names=names, count=count)
-    with pytest.raises(ListenError, match=f"^{re.escape(line)}$"):
+    with pytest.raises(OperatorError, match=f"^{re.escape(line)}$"):
         take_over(environ)
 
 
@@ -124,17 +125,17 @@ def unlistening() -> socket.socket:
 def test_what_is_no_listening_tcp_socket_is_named(hand: Hand, make: Callable[[], socket.socket], line: str) -> None:
     with make() as wrong:
         environ = hand(wrong.fileno(), names="redirect")
-    with pytest.raises(ListenError, match=f"^cannot take over socket redirect \\(descriptor {FIRST}\\): {line}$"):
+    with pytest.raises(OperatorError, match=f"^cannot take over socket redirect \\(descriptor {FIRST}\\): {line}$"):
         take_over(environ)
 
 
 def test_what_is_no_socket_at_all_is_named(hand: Hand) -> None:
     with open(os.devnull) as file:
         environ = hand(file.fileno(), names="url")
-    with pytest.raises(ListenError, match=r"^cannot take over socket url \(descriptor 200\): it is not a socket$"):
+    with pytest.raises(OperatorError, match=r"^cannot take over socket url \(descriptor 200\): it is not a socket$"):
         take_over(environ)
     os.close(FIRST)
-    with pytest.raises(ListenError, match=r"^cannot take over socket url \(descriptor 200\): Bad file descriptor$"):
+    with pytest.raises(OperatorError, match=r"^cannot take over socket url \(descriptor 200\): Bad file descriptor$"):
         take_over({"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "url"})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shortener.storage import StorageError
+from shortener.errors import OperatorError
 from shortener.storage.data_dir import lock_data_dir, make_data_dir, make_private_file
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ def test_an_existing_data_directory_and_its_parents_are_left_as_they_are(tmp_pat
 
 def test_a_second_owner_is_refused_by_name_until_the_first_has_gone(tmp_path: Path) -> None:
     with owner(tmp_path) as first:
-        with pytest.raises(StorageError) as caught, lock_data_dir(tmp_path):
+        with pytest.raises(OperatorError) as caught, lock_data_dir(tmp_path):
             pass
-        assert caught.value.message == f"data directory {tmp_path} is in use by process {first.pid}"
+        assert str(caught.value) == f"data directory {tmp_path} is in use by process {first.pid}"
         first.communicate("")
     with lock_data_dir(tmp_path):
         pass
@@ -77,9 +77,9 @@ def test_a_killed_owner_owns_nothing(tmp_path: Path) -> None:
 
 def test_a_second_owner_in_the_same_process_is_refused(tmp_path: Path) -> None:
     with lock_data_dir(tmp_path):
-        with pytest.raises(StorageError, match=f"is in use by process {os.getpid()}$"), lock_data_dir(tmp_path):
+        with pytest.raises(OperatorError, match=f"is in use by process {os.getpid()}$"), lock_data_dir(tmp_path):
             pass
-        with pytest.raises(StorageError), lock_data_dir(tmp_path):  # The first refusal did not free it.
+        with pytest.raises(OperatorError), lock_data_dir(tmp_path):  # The first refusal did not free it.
             pass
     with lock_data_dir(tmp_path):
         pass
@@ -87,26 +87,26 @@ def test_a_second_owner_in_the_same_process_is_refused(tmp_path: Path) -> None:
 
 def test_a_data_directory_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OperatorError) as caught:
         make_data_dir(tmp_path / "file")
-    assert caught.value.message == f"cannot use data directory {tmp_path}/file: it is not a directory"
-    with pytest.raises(StorageError) as caught:
+    assert str(caught.value) == f"cannot use data directory {tmp_path}/file: it is not a directory"
+    with pytest.raises(OperatorError) as caught:
         make_data_dir(tmp_path / "file" / "data")
-    assert caught.value.message.startswith(f"cannot use data directory {tmp_path}/file/data: ")
-    with pytest.raises(StorageError) as caught:
+    assert str(caught.value).startswith(f"cannot use data directory {tmp_path}/file/data: ")
+    with pytest.raises(OperatorError) as caught:
         make_data_dir(Path("/proc/self/data"))
-    assert caught.value.message.startswith("cannot create data directory /proc/self/data: ")
+    assert str(caught.value).startswith("cannot create data directory /proc/self/data: ")
     (tmp_path / "lock").symlink_to(tmp_path / "file")
-    with pytest.raises(StorageError, match=r"^cannot open "), lock_data_dir(tmp_path):
+    with pytest.raises(OperatorError, match=r"^cannot open "), lock_data_dir(tmp_path):
         pass
 
 
 def test_an_unwritable_data_directory_is_one_clear_line(commoner_dir: Path) -> None:
     data = commoner_dir / "data"
     data.mkdir(mode=0o500)
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OperatorError) as caught:
         make_data_dir(data)
-    assert caught.value.message == f"cannot use data directory {data}: it is not writable"
-    with pytest.raises(StorageError) as caught:
+    assert str(caught.value) == f"cannot use data directory {data}: it is not writable"
+    with pytest.raises(OperatorError) as caught:
         make_data_dir(data / "inner")
-    assert caught.value.message == f"cannot create data directory {data}/inner: Permission denied"
+    assert str(caught.value) == f"cannot create data directory {data}/inner: Permission denied"

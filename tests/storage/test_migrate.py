@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shortener.storage import SchemaError, StorageError
+from shortener.errors import OperatorError
 from shortener.storage.sqlite.migrate import Migration, load_migrations, migrate, migrations_folder, pending
 from tests.support.fakes import FakeClock
 
@@ -51,13 +51,13 @@ def schema(path: Path) -> list[tuple[object, ...]]:
 def refusal(path: Path, migrations: Sequence[Migration]) -> str:
     """Try to migrate, make sure that nothing changed and that `pending` says the same, and return the message."""
     before = rows(path, "SELECT name FROM sqlite_schema"), rows(path, "PRAGMA journal_mode")
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OperatorError) as caught:
         apply(path, migrations)
-    with pytest.raises(StorageError) as seen:
+    with pytest.raises(OperatorError) as seen:
         missing(path, migrations)
-    assert caught.value.message == seen.value.message
+    assert str(caught.value) == str(seen.value)
     assert (rows(path, "SELECT name FROM sqlite_schema"), rows(path, "PRAGMA journal_mode")) == before
-    return caught.value.message
+    return str(caught.value)
 
 
 def test_an_empty_database_gets_every_migration_once(tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_the_migrations_of_the_program_apply_and_make_strict_tables(tmp_path: Pa
 def test_a_failing_migration_leaves_those_before_it_and_nothing_of_itself(tmp_path: Path) -> None:
     path = tmp_path / "test.db"
     bad = a_migration(2, "CREATE TABLE c (x INTEGER); INSERT INTO nowhere VALUES (1);")
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(OperatorError) as caught:
         apply(path, [STEPS[0], bad])
-    assert caught.value.message == "migration 0002_step.sql failed: no such table: nowhere"
+    assert str(caught.value) == "migration 0002_step.sql failed: no such table: nowhere"
     assert missing(path, STEPS) == [2, 3]
     assert rows(path, "SELECT name FROM sqlite_schema WHERE name = 'c'") == []
 
@@ -119,9 +119,9 @@ def test_a_failing_migration_leaves_those_before_it_and_nothing_of_itself(tmp_pa
 )
 def test_a_migration_that_cannot_be_all_or_nothing_is_refused(tmp_path: Path, script: str, message: str) -> None:
     path = tmp_path / "test.db"
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(OperatorError) as caught:
         apply(path, [a_migration(1, script)])
-    assert caught.value.message == f"migration 0001_step.sql {message}"
+    assert str(caught.value) == f"migration 0001_step.sql {message}"
     assert schema(path) == []
 
 
@@ -166,9 +166,9 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Pat
 def test_a_file_that_is_no_database_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "test.db"
     path.write_text("not a database at all" * 100)
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OperatorError) as caught:
         apply(path, STEPS)
-    assert caught.value.message == f"cannot use database {path}: it is not an SQLite database"
+    assert str(caught.value) == f"cannot use database {path}: it is not an SQLite database"
 
 
 def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
     apply(path, STEPS[:1])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError) as caught:
+        with pytest.raises(OperatorError) as caught:
             apply(path, STEPS)
-    assert caught.value.message == f"cannot use database {path}: another process has it locked"
+    assert str(caught.value) == f"cannot use database {path}: another process has it locked"
     assert apply(path, STEPS) == [2, 3]
 
 
@@ -245,15 +245,15 @@ def test_files_are_read_in_order_with_their_checksums(tmp_path: Path) -> None:
 def test_bad_files_are_refused_with_one_clear_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / "0001_one.sql").write_text("SELECT 1;")
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(OperatorError) as caught:
         load_migrations(tmp_path)
-    assert caught.value.message == message.format(folder=tmp_path)
+    assert str(caught.value) == message.format(folder=tmp_path)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(OperatorError) as caught:
         load_migrations(tmp_path / "none")
-    assert caught.value.message == f"cannot read migrations from {tmp_path}/none: No such file or directory"
+    assert str(caught.value) == f"cannot read migrations from {tmp_path}/none: No such file or directory"
 
 
 def test_an_installed_package_brings_its_own_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from shortener.storage import StorageError
+from shortener.errors import OperatorError
 from shortener.storage.sqlite.sql import sql
 from tests.support.storage_databases import CREATE, adding, notes_database, opening, texts
 
@@ -142,10 +142,10 @@ async def test_a_file_that_is_no_database_is_one_clear_line(tmp_path: Path, leng
     path = tmp_path / "test.db"
     path.write_bytes(b"no database at all, but long enough" * 200 if length > 100 else b"no dataset")
     threads = set(threading.enumerate())
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OperatorError) as caught:
         async with opening(path):
             pass
-    assert caught.value.message == f"cannot use database {path}: it is not an SQLite database"
+    assert str(caught.value) == f"cannot use database {path}: it is not an SQLite database"
     assert set(threading.enumerate()) <= threads
 
 
@@ -156,18 +156,18 @@ async def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * 3996
     path.write_bytes(content)
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(OperatorError) as caught:
         async with opening(path):
             pass
-    assert caught.value.message == f"cannot use database {path}: the file is damaged; restore a backup"
+    assert str(caught.value) == f"cannot use database {path}: the file is damaged; restore a backup"
 
 
 async def test_a_directory_in_the_way_or_none_at_all_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "dir.db").mkdir()
-    with pytest.raises(StorageError, match=r"^cannot use database .*dir\.db: it cannot be opened or created$"):
+    with pytest.raises(OperatorError, match=r"^cannot use database .*dir\.db: it cannot be opened or created$"):
         async with opening(tmp_path / "dir.db"):
             pass
-    with pytest.raises(StorageError, match=r"^cannot create .*none.test\.db: No such file or directory$"):
+    with pytest.raises(OperatorError, match=r"^cannot create .*none.test\.db: No such file or directory$"):
         async with opening(tmp_path / "none" / "test.db"):
             pass
 
@@ -176,11 +176,11 @@ async def test_a_read_only_file_or_directory_is_one_clear_line(commoner_dir: Pat
     async with notes_database(commoner_dir / "test.db"):
         pass
     os.chmod(commoner_dir / "test.db", 0o400)
-    with pytest.raises(StorageError, match="it is not readable and writable"):
+    with pytest.raises(OperatorError, match="it is not readable and writable"):
         async with opening(commoner_dir / "test.db"):
             pass
     os.chmod(commoner_dir, 0o500)
-    with pytest.raises(StorageError, match="Permission denied"):
+    with pytest.raises(OperatorError, match="Permission denied"):
         async with opening(commoner_dir / "other.db"):
             pass
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import maxminddb
 
 from shortener.analytics.clients.countries import country_names
-from shortener.analytics.faults import DataFileError
 from shortener.analytics.model import CITY_MAX, NOWHERE, UNKNOWN_COUNTRY, Address, Place
+from shortener.errors import OperatorError
 from shortener.observe.once_per_second import Paced
 from shortener.tasks import in_thread
 
@@ -118,7 +118,7 @@ def _city(name: str) -> str:
 async def open_geo(directory: Path, databases: Sequence[Path]) -> AsyncIterator[FileGeoLocator]:
     """Open the shipped table of countries (unpacked once into `directory`) and the operator's `databases`.
 
-    Raises `DataFileError` for a file that is missing or of another format.
+    Raises `OperatorError` for a file that is missing or of another format.
     """
     locator = await in_thread("geo", lambda: _open(directory, databases))
     try:
@@ -138,20 +138,20 @@ def _open(directory: Path, databases: Sequence[Path]) -> FileGeoLocator:
 
 
 def open_reader(path: Path) -> maxminddb.Reader:
-    """Open one database, for whoever closes it. Raises `DataFileError`."""
+    """Open one database, for whoever closes it. Raises `OperatorError`."""
     try:
         return maxminddb.open_database(path, maxminddb.MODE_AUTO)
     except OSError as error:
-        raise DataFileError(f"cannot use geo database {path}: {error.strerror or error}") from None
+        raise OperatorError(f"cannot use geo database {path}: {error.strerror or error}") from None
     except (maxminddb.InvalidDatabaseError, ValueError):
-        raise DataFileError(f"cannot use geo database {path}: it is not in MaxMind's format") from None
+        raise OperatorError(f"cannot use geo database {path}: it is not in MaxMind's format") from None
 
 
 def unpack_countries(directory: Path) -> Path:
     """Return the path of the shipped table, unpacked into `directory` if it is not there yet. Takes half a second then.
 
     The file is named after its checksum and put in place all at once, so that processes may do this at the same time.
-    Raises `DataFileError`.
+    Raises `OperatorError`.
     """
     data = resources.files(__package__).joinpath("data")
     checksum = data.joinpath("country.mmdb.sha256").read_text("ascii").strip()
@@ -161,13 +161,13 @@ def unpack_countries(directory: Path) -> Path:
         if not (path.exists() and _sha256(path.read_bytes()) == checksum):
             content = lzma.decompress(data.joinpath("country.mmdb.xz").read_bytes())
             if _sha256(content) != checksum:
-                raise DataFileError("the shipped table of countries is damaged; install again")
+                raise OperatorError("the shipped table of countries is damaged; install again")
             _put(path, content)
         for old in directory.glob("country-*.mmdb"):
             if old != path:
                 old.unlink(missing_ok=True)
     except OSError as error:
-        raise DataFileError(f"cannot unpack the table of countries into {directory}: {error.strerror}") from None
+        raise OperatorError(f"cannot unpack the table of countries into {directory}: {error.strerror}") from None
     return path
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from shortener import errors
-from shortener.analytics.faults import DataFileError
 from shortener.analytics.model import VISITOR_SIZE, Address
 from shortener.clock import Clock
+from shortener.errors import OperatorError
 from shortener.storage import files as privatefile
 
 _log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Visitors:
 def open_visitors(path: Path, *, rotation: Rotation, clock: Clock) -> Visitors:
     """Read the key file at `path`, or make one (mode 0600) when there is none or its day is over.
 
-    Raises `DataFileError` when the file cannot be read, made or understood: a new key would make all
+    Raises `OperatorError` when the file cannot be read, made or understood: a new key would make all
     known visitors new ones, so that is left to the operator.
     """
     day = clock() // _DAY if rotation == "daily" else 0
@@ -113,7 +113,7 @@ def open_visitors(path: Path, *, rotation: Rotation, clock: Clock) -> Visitors:
             privatefile.replace(path, _text(*kept))
             privatefile.sync_directory(path.parent)
     except OSError as error:
-        raise DataFileError(f"cannot use visitor key {path}: {error.strerror}") from None
+        raise OperatorError(f"cannot use visitor key {path}: {error.strerror}") from None
     return Visitors(path, rotation, kept[1], day)
 
 
@@ -132,16 +132,16 @@ def _read(path: Path) -> tuple[str, bytes, int] | None:
 
 
 def parse_key(path: Path, text: bytes) -> tuple[str, bytes, int]:
-    """Return rotation, key and day (0: none) from the text of the key file at `path`. Raises `DataFileError`."""
+    """Return rotation, key and day (0: none) from the text of the key file at `path`. Raises `OperatorError`."""
     try:
         rotation, day, digits = (word.decode("ascii") for word in text.split())
         kept = rotation, bytes.fromhex(digits), int(day)
     except ValueError:
-        raise DataFileError(
+        raise OperatorError(
             f"cannot use visitor key {path}: it is damaged; restore it, or remove it to begin anew"
         ) from None
     if len(kept[1]) != _KEY_SIZE:
-        raise DataFileError(f"cannot use visitor key {path}: it must hold {_KEY_SIZE} bytes")
+        raise OperatorError(f"cannot use visitor key {path}: it must hold {_KEY_SIZE} bytes")
     return kept
 
 

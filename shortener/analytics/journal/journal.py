@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from shortener.analytics.faults import DataFileError
 from shortener.analytics.journal.segments import Segments
 from shortener.analytics.journal.writer import SegmentWriter
 from shortener.analytics.model import Position
+from shortener.errors import OperatorError
 from shortener.tasks import finish
 
 _FORGETTING = 0.95
@@ -142,7 +142,7 @@ async def open_journal(
 
     `after` is how far the clicks have been moved already (`ClickStore.position`); what lies before it is deleted.
     A fresh segment each time means that nothing is ever appended to what a crash may have torn.
-    Raises `DataFileError`.
+    Raises `OperatorError`.
     """
     writer = _prepare(directory, after, segment_size_max)
     journal = Journal(writer, durability=durability, sync_seconds=sync_seconds)
@@ -170,5 +170,5 @@ def _prepare(directory: Path, after: Position, segment_size_max: int) -> Segment
     return writer
 
 
-def _unusable(directory: Path, error: OSError) -> DataFileError:
-    return DataFileError(f"cannot use click journal {directory}: {error.strerror}")
+def _unusable(directory: Path, error: OSError) -> OperatorError:
+    return OperatorError(f"cannot use click journal {directory}: {error.strerror}")

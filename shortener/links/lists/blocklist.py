@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable
 
+from shortener.errors import OperatorError
 from shortener.links.hosts import DNS_NAME_MAX, Host, canonical, to_ascii
 from shortener.links.lists.hash_set import Fingerprints, fingerprint
 
@@ -17,10 +18,6 @@ _COMMON = re.compile(r"(?:(?:0\.0\.0\.0|127\.0\.0\.1)[ \t]++)?((?:[a-z0-9_-]++\.
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+")
 _CODE = re.compile(r"[A-Za-z0-9_-]{3,50}")
 _OWN_NAMES = frozenset({"localhost.localdomain", "0.0.0.0"})  # noqa: S104 - as above
-
-
-class ListError(Exception):
-    """A list cannot be used; the message says why, in words that follow the file's name."""
 
 
 class Blocklist:
@@ -49,12 +46,12 @@ class Blocklist:
 
 
 def read_blocklist(lines: Iterable[str], *, size_max: int) -> Blocklist:
-    """Read a list of hosts. Raises `ListError` for one with more than `size_max`, or mostly of something else."""
+    """Read a list of hosts. Raises `OperatorError` for one with more than `size_max`, or mostly of something else."""
     return Blocklist(_read(lines, hosts_in, size_max=size_max, what="hosts"))
 
 
 def read_codes(lines: Iterable[str], *, size_max: int) -> Fingerprints:
-    """Read a list of short codes, one a line. Raises `ListError` as `read_blocklist` does."""
+    """Read a list of short codes, one a line. Raises `OperatorError` as `read_blocklist` does."""
     return _read(lines, codes_in, size_max=size_max, what="short codes")
 
 
@@ -69,9 +66,9 @@ def _read(
         except ValueError:
             odd += 1
         if len(members) > size_max:
-            raise ListError(f"has more than {size_max} {what}")
+            raise OperatorError(f"has more than {size_max} {what}")
     if odd > len(members):  # an error page, say, that was saved under the list's name
-        raise ListError(f"is no list of {what}: {odd} lines hold none, {len(members)} do")
+        raise OperatorError(f"is no list of {what}: {odd} lines hold none, {len(members)} do")
     return Fingerprints(members)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeAlias, TypeVar
 
-from shortener.links.lists.blocklist import ListError
+from shortener.errors import OperatorError
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ class ListFile(Generic[T]):
     """One file's content, read by `read` from its lines. Everything here blocks: call it on a thread.
 
     The file is looked at again whenever its size, times or inode have changed; `value` is then replaced in one step.
-    A file that is gone, or that `read` refuses with `ListError`, changes nothing but `failures`, and is logged once.
+    A file that is gone, or that `read` refuses with `OperatorError`, changes nothing but `failures`; it is logged once.
     """
 
     def __init__(self, path: Path, read: Callable[[Iterable[str]], T]) -> None:
-        """Read the file for the first time. Raises `ListError`."""
+        """Read the file for the first time. Raises `OperatorError`."""
         self.path = path
         self.failures = 0
         self._read = read
@@ -42,7 +42,7 @@ class ListFile(Generic[T]):
         try:
             self._state, self.value = self._load(rest_seconds=0)
         except OSError as error:
-            raise ListError(f"cannot be read: {error.strerror}") from None
+            raise OperatorError(f"cannot be read: {error.strerror}") from None
 
     def stop(self) -> None:
         """Call off a `check` under way, and all later ones. Can be called from any thread."""
@@ -56,9 +56,9 @@ class ListFile(Generic[T]):
         started = time.monotonic()
         try:
             if state is None:
-                raise ListError("cannot be read: No such file or directory")
+                raise OperatorError("cannot be read: No such file or directory")
             self._state, self.value = self._load(rest_seconds=REST_SECONDS)
-        except (OSError, ListError) as error:
+        except (OSError, OperatorError) as error:
             self.failures += 1
             self._state = state
             facts = {"path": str(self.path), "reason": str(error)}
@@ -76,13 +76,13 @@ class ListFile(Generic[T]):
             return None
 
     def _load(self, *, rest_seconds: float) -> tuple[_State, T]:
-        """Return what the file holds, and the state it was in then. Raises `ListError`, `OSError`, `Stopped`."""
+        """Return what the file holds, and the state it was in then. Raises `OperatorError`, `OSError`, `Stopped`."""
         with self.path.open("rb", buffering=0) as file:
             before = _state_of(os.fstat(file.fileno()))
             value = self._read(self._lines(file, rest_seconds))
             after = _state_of(os.fstat(file.fileno()))
         if before != after:
-            raise ListError("changed while it was read")
+            raise OperatorError("changed while it was read")
         return after, value
 
     def _lines(self, file: BinaryIO, rest_seconds: float) -> Iterator[str]:
@@ -92,7 +92,7 @@ class ListFile(Generic[T]):
                 raise Stopped
             lines, _, rest = (rest + chunk).rpartition(b"\n")
             if len(rest) > LINE_BYTES_MAX or b"\0" in chunk:
-                raise ListError("is no text of lines")
+                raise OperatorError("is no text of lines")
             yield from _text(lines).split("\n")
             time.sleep(rest_seconds)
         yield _text(rest)
@@ -102,7 +102,7 @@ def _text(lines: bytes) -> str:
     try:
         return lines.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ListError("is not UTF-8 text") from None
+        raise OperatorError("is not UTF-8 text") from None
 
 
 def _state_of(status: os.stat_result) -> tuple[int, ...]:

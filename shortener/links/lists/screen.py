@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from shortener.config.loading import ConfigError
+from shortener.errors import OperatorError
 from shortener.links.destination import host_of
-from shortener.links.lists.blocklist import Blocklist, ListError, read_blocklist, read_codes
+from shortener.links.lists.blocklist import Blocklist, read_blocklist, read_codes
 from shortener.links.lists.file import ListFile
 from shortener.links.lists.hash_set import Fingerprints
 from shortener.links.model import Link
@@ -56,7 +58,7 @@ class Screen:
 
 
 def load_screen(*, blocklist: str, blocklist_size_max: int, quarantine: str, quarantine_size_max: int) -> Screen | None:
-    """Read both lists, named by their files; None when neither is named. Blocks. Raises `ListError` naming the key."""
+    """Read both lists, named by their files; None when neither is named. Blocks. Raises `ConfigError`."""
     hosts = codes = None
     if blocklist:
         read_hosts = partial(read_blocklist, size_max=blocklist_size_max)
@@ -69,8 +71,8 @@ def load_screen(*, blocklist: str, blocklist_size_max: int, quarantine: str, qua
 def _named(key: str, name: str, read: Callable[[Iterable[str]], T]) -> ListFile[T]:
     try:
         return ListFile(Path(name), read)
-    except ListError as error:
-        raise ListError(f"[links] {key} {name}: {error}") from None
+    except OperatorError as error:
+        raise ConfigError(f"[links] {key} {name}: {error}") from None
 
 
 @asynccontextmanager

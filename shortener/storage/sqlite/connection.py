@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiosqlite
 
-from shortener.storage.sqlite.faults import StorageError, unusable
+from shortener.errors import OperatorError
+from shortener.storage.sqlite.faults import unusable
 
 # More than all statements of all stores, so that none is ever compiled twice on a connection.
 _STATEMENTS_KEPT = 512
@@ -85,7 +86,7 @@ class SqliteThread:
 
 
 async def open_thread(name: str, path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> SqliteThread:
-    """Open the database at `path` (it must exist) on a thread called `name`. Raises `StorageError`."""
+    """Open the database at `path` (it must exist) on a thread called `name`. Raises `OperatorError`."""
     connector = _Connector(name, path, pragmas, busy_timeout_seconds)
     connection = aiosqlite.Connection(connector, iter_chunk_size=64)
     await connection
@@ -104,7 +105,7 @@ class _Connector:
     def __init__(self, name: str, path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> None:
         self.raw: sqlite3.Connection | None = None
         self.thread: threading.Thread | None = None
-        self.error: StorageError | None = None
+        self.error: OperatorError | None = None
         self._name = name
         self._path = path
         self._pragmas = pragmas
@@ -116,7 +117,7 @@ class _Connector:
         try:
             self.raw = connect(self._path, self._pragmas, self._busy_timeout_seconds)
             use_wal(self._path, self.raw)
-        except StorageError as error:
+        except OperatorError as error:
             # aiosqlite does not wait for its thread when a connector raises; so it gets something to close.
             self.error = error
             self.raw = self.raw or sqlite3.connect(":memory:")
@@ -124,10 +125,10 @@ class _Connector:
 
 
 def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> sqlite3.Connection:
-    """Open an existing database file, with explicit transactions. Raises `StorageError`."""
+    """Open an existing database file, with explicit transactions. Raises `OperatorError`."""
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         # SQLite itself would open it read-only without a word.
-        raise StorageError(f"cannot use database {path}: it is not readable and writable")
+        raise OperatorError(f"cannot use database {path}: it is not readable and writable")
     try:
         raw = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",
@@ -149,13 +150,13 @@ def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -
 
 
 def use_wal(path: Path, raw: sqlite3.Connection) -> None:
-    """Turn on write-ahead logging, which the file remembers. Raises `StorageError`."""
+    """Turn on write-ahead logging, which the file remembers. Raises `OperatorError`."""
     try:
         (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     if mode != "wal":
-        raise StorageError(f"cannot use database {path}: its file system does not support write-ahead logging")
+        raise OperatorError(f"cannot use database {path}: its file system does not support write-ahead logging")
 
 
 def _nothing() -> None:

@@ -98,7 +98,7 @@ async def open_database(
     come. `busy_timeout_seconds` is how long another process's lock is waited for, `cache_bytes` the size of each
     connection's page cache.
     The end commits what waits, interrupts reads, empties the write-ahead log, and leaves no thread or task.
-    Raises `StorageError` when the file cannot be used.
+    Raises `OperatorError` when the file cannot be used.
     """
     make_private_file(path)
     threads: list[SqliteThread] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from shortener import errors
+from shortener.errors import OperatorError
 from shortener.storage.sqlite.sql import UniqueViolation
 
 _log = logging.getLogger(__name__)
@@ -23,30 +24,14 @@ _HINTS = {
 }
 
 
-class StorageError(Exception):
-    """The database cannot be used at all. `message` is one line for the operator; no traceback is needed."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
-class InUseError(StorageError):
-    """Another process owns the data directory, or another part of this one does."""
-
-
-class SchemaError(StorageError):
-    """The schema or its migrations do not fit this program."""
-
-
 def reason(error: OSError) -> str:
     """Return what the system says about `error`, without the path (the caller names it)."""
     return error.strerror or type(error).__name__
 
 
-def unusable(path: Path, error: sqlite3.Error) -> StorageError:
+def unusable(path: Path, error: sqlite3.Error) -> OperatorError:
     """Return the operator's line for an error met while a database is opened or migrated."""
-    return StorageError(f"cannot use database {path}: {_HINTS.get(_primary_code(error), str(error))}")
+    return OperatorError(f"cannot use database {path}: {_HINTS.get(_primary_code(error), str(error))}")
 
 
 def raise_translated(error: sqlite3.Error) -> NoReturn:

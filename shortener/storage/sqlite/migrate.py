@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shortener.clock import Clock
+from shortener.errors import OperatorError
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.sqlite.connection import connect, use_wal
-from shortener.storage.sqlite.faults import SchemaError, reason, unusable
+from shortener.storage.sqlite.faults import reason, unusable
 
 _NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.sql")
 _FORBIDDEN = {
@@ -55,22 +56,22 @@ def migrations_folder() -> Path:
 
 
 def load_migrations(folder: Path) -> list[Migration]:
-    """Read all migrations in order. Raises `SchemaError` for a bad name or text, and for a gap in the numbers."""
+    """Read all migrations in order. Raises `OperatorError` for a bad name or text, and for a gap in the numbers."""
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     except OSError as error:
-        raise SchemaError(f"cannot read migrations from {folder}: {reason(error)}") from error
+        raise OperatorError(f"cannot read migrations from {folder}: {reason(error)}") from error
     migrations = [_load(file) for file in files]
     for expected, migration in enumerate(migrations, start=1):
         if migration.version != expected:
-            raise SchemaError(f"migration {expected:04} is missing: the next one is {migration.file_name}")
+            raise OperatorError(f"migration {expected:04} is missing: the next one is {migration.file_name}")
     return migrations
 
 
 def pending(path: Path, migrations: Sequence[Migration], *, busy_timeout_seconds: float) -> list[Migration]:
     """Return the migrations that the database at `path` still needs, all of them when there is no such file.
 
-    Changes nothing. Raises `SchemaError` when the database does not fit, `StorageError` when it cannot be read.
+    Changes nothing. Raises `OperatorError` when the database does not fit or cannot be read.
     """
     if not path.exists():
         return list(migrations)
@@ -89,7 +90,7 @@ def migrate(
     """Bring the database at `path`, made if missing, up to date; return the migrations applied now.
 
     `on_applied` hears of each one after its commit. A process killed at any time leaves each migration whole or not
-    begun. Raises `SchemaError` when the database or a migration does not fit, `StorageError` when it cannot be used.
+    begun. Raises `OperatorError` when the database or a migration does not fit, or cannot be used.
     """
     make_private_file(path)
     with _opened(path, _PRAGMAS, busy_timeout_seconds) as raw:
@@ -113,43 +114,43 @@ def _opened(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -
 def _load(file: Path) -> Migration:
     matched = _NAME.fullmatch(file.name)
     if matched is None:
-        raise SchemaError(f"{file} is not a migration: names are like 0001_links.sql")
+        raise OperatorError(f"{file} is not a migration: names are like 0001_links.sql")
     try:
         content = file.read_bytes()
         script = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise SchemaError(f"migration {file.name} is not UTF-8 text") from None
+        raise OperatorError(f"migration {file.name} is not UTF-8 text") from None
     except OSError as error:
-        raise SchemaError(f"cannot read migration {file}: {reason(error)}") from error
+        raise OperatorError(f"cannot read migration {file}: {reason(error)}") from error
     if "\0" in script:
-        raise SchemaError(f"migration {file.name} holds a NUL character")
+        raise OperatorError(f"migration {file.name} holds a NUL character")
     return Migration(int(matched[1]), matched[2], script, hashlib.sha256(content).hexdigest())
 
 
 def check_applied(path: Path, raw: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
     """Return how many migrations are applied, after making sure that they are the first ones of ours.
 
-    Raises `SchemaError` otherwise.
+    Raises `OperatorError` otherwise.
     """
     tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if "schema_migrations" not in tables:
         if tables:
-            raise SchemaError(f"database {path} belongs to another program: it has tables but no schema_migrations")
+            raise OperatorError(f"database {path} belongs to another program: it has tables but no schema_migrations")
         return 0
     applied = raw.execute("SELECT version, name, checksum FROM schema_migrations ORDER BY version").fetchall()
     newest = applied[-1][0] if applied else 0
     if newest > len(migrations):
-        raise SchemaError(
+        raise OperatorError(
             f"database {path} is newer than this program: its schema is {newest:04}, "
             f"the newest known here is {len(migrations):04}"
         )
     for migration, (version, name, checksum) in zip(migrations, applied, strict=False):
         if version != migration.version:
-            raise SchemaError(f"database {path} lacks migration {migration.file_name} but has a later one")
+            raise OperatorError(f"database {path} lacks migration {migration.file_name} but has a later one")
         if name != migration.name:
-            raise SchemaError(f"migration {migration.file_name} was applied to {path} as {version:04}_{name}.sql")
+            raise OperatorError(f"migration {migration.file_name} was applied to {path} as {version:04}_{name}.sql")
         if checksum != migration.checksum:
-            raise SchemaError(f"migration {migration.file_name} was edited after it was applied to {path}")
+            raise OperatorError(f"migration {migration.file_name} was edited after it was applied to {path}")
     return len(applied)
 
 
@@ -161,7 +162,7 @@ def _apply(raw: sqlite3.Connection, migration: Migration, now: int) -> None:
         _run(raw, migration, statements)
         broken = raw.execute("PRAGMA foreign_key_check").fetchone()
         if broken is not None:
-            raise SchemaError(f"migration {migration.file_name} leaves broken references in table {broken[0]}")
+            raise OperatorError(f"migration {migration.file_name} leaves broken references in table {broken[0]}")
         raw.execute(
             "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
             (migration.version, migration.name, migration.checksum, now),
@@ -188,7 +189,7 @@ def _run(raw: sqlite3.Connection, migration: Migration, statements: list[str]) -
             raw.execute(statement).fetchall()
     except sqlite3.Error as error:
         why = f"{refused[0]} is not allowed there" if refused else str(error)
-        raise SchemaError(f"migration {migration.file_name} failed: {why}") from error
+        raise OperatorError(f"migration {migration.file_name} failed: {why}") from error
     finally:
         raw.set_authorizer(None)
 
@@ -204,5 +205,5 @@ def _split(migration: Migration) -> list[str]:
             statement = ""
     # What is left is comments and blanks, or a last statement without its semicolon. It must not end within quotes.
     if not sqlite3.complete_statement(f"{statement}\n;"):
-        raise SchemaError(f"migration {migration.file_name} ends in the middle of a statement")
+        raise OperatorError(f"migration {migration.file_name} ends in the middle of a statement")
     return [*statements, statement]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from shortener.errors import OperatorError
 from shortener.storage.data_dir import make_private_file
-from shortener.storage.sqlite.faults import StorageError, unusable
+from shortener.storage.sqlite.faults import unusable
 
 # Pages copied at a time, 4 MiB of the usual ones, and the rest after each: the disk is the server's first of all.
 _PAGES = 1024
@@ -22,10 +23,10 @@ def open_snapshot(path: Path, *, is_frozen: bool = False) -> Iterator[sqlite3.Co
     """Open the database file at `path` read-only, in one transaction that shows one moment until the block ends.
 
     The owner goes on writing; but its write-ahead log grows meanwhile. With `is_frozen` the file is taken as one that
-    nobody has open, and no file is made beside it. Raises `StorageError`, also for what the block meets.
+    nobody has open, and no file is made beside it. Raises `OperatorError`, also for what the block meets.
     """
     if not path.is_file():
-        raise StorageError(f"there is no database {path}")
+        raise OperatorError(f"there is no database {path}")
     query = "immutable=1" if is_frozen else "mode=ro"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{query}", uri=True, isolation_level=None)) as raw:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shortener import errors
 from shortener.analytics.clients.visitors import Visitors, find_address, open_visitors, parse_address, visitor_digest
-from shortener.analytics.faults import DataFileError
+from shortener.errors import OperatorError
 from tests.support.fakes import FakeClock
 
 DAY = 86_400
@@ -183,12 +183,12 @@ def test_a_key_that_cannot_be_kept_still_rotates(tmp_path: Path) -> None:
 def test_a_damaged_key_is_left_to_the_operator(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "visitor.key").write_bytes(content)
 
-    with pytest.raises(DataFileError, match=r"cannot use visitor key .*visitor\.key"):
+    with pytest.raises(OperatorError, match=r"cannot use visitor key .*visitor\.key"):
         visitors(tmp_path, FakeClock())
 
     assert (tmp_path / "visitor.key").read_bytes() == content
 
 
 def test_a_directory_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(DataFileError, match=r"cannot use visitor key .*: No such file or directory$"):
+    with pytest.raises(OperatorError, match=r"cannot use visitor key .*: No such file or directory$"):
         visitors(tmp_path / "missing", FakeClock())

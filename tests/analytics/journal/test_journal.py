@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shortener.analytics.faults import DataFileError
 from shortener.analytics.journal.journal import Durability, Journal, open_journal
 from shortener.analytics.journal.records import frame
 from shortener.analytics.journal.segments import Segments
 from shortener.analytics.model import START, Position
+from shortener.errors import OperatorError
 
 FRAME = len(frame(b"0000"))
 
@@ -311,7 +311,7 @@ async def test_a_full_disk_at_start_only_drops_clicks(tmp_path: Path, monkeypatc
 async def test_a_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "journal").write_text("a file in the way")
 
-    with pytest.raises(DataFileError, match=r"cannot use click journal .*: File exists$"):
+    with pytest.raises(OperatorError, match=r"cannot use click journal .*: File exists$"):
         async with opening(tmp_path):
             pass
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shortener.errors import OperatorError
 from shortener.links.destination import host_of, own_addresses, parse_destination
-from shortener.links.lists.blocklist import ListError, codes_in, hosts_in, read_blocklist, read_codes
+from shortener.links.lists.blocklist import codes_in, hosts_in, read_blocklist, read_codes
 
 OWN = own_addresses("http://a-host-of-our-own.example:1", 1)
 
@@ -141,13 +142,13 @@ def test_it_blocks_what_a_plain_set_would(listed: list[str], asked: list[str]) -
 
 def test_a_list_has_an_end() -> None:
     assert len(read_blocklist(["a.example"] * 3, size_max=3)) == 1
-    with pytest.raises(ListError, match="has more than 2 hosts"):
+    with pytest.raises(OperatorError, match="has more than 2 hosts"):
         read_blocklist(["a.example", "b.example", "c.example"], size_max=2)
 
 
 def test_what_is_mostly_something_else_is_no_list() -> None:
     page = ["<!doctype html>", "<html>", "hello", "</html>"]
-    with pytest.raises(ListError, match="is no list of hosts: 3 lines hold none, 1 do"):
+    with pytest.raises(OperatorError, match="is no list of hosts: 3 lines hold none, 1 do"):
         read_blocklist(page, size_max=100)
     assert len(read_blocklist(["||a.example^", "b.example"], size_max=100)) == 1
     assert len(read_blocklist([], size_max=100)) == 0
@@ -161,5 +162,5 @@ def test_short_codes() -> None:
             codes_in(line)
     codes = read_codes(["abc1234", "", "My-Alias"], size_max=10)
     assert ("abc1234" in codes, "ABC1234" in codes, "My-Alias" in codes, len(codes)) == (True, False, True, 2)
-    with pytest.raises(ListError, match="has more than 1 short codes"):
+    with pytest.raises(OperatorError, match="has more than 1 short codes"):
         read_codes(["abc", "abd"], size_max=1)

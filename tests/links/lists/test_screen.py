@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
-from shortener.links.lists.blocklist import ListError
+from shortener.errors import OperatorError
 from shortener.links.lists.screen import MEMO_MAX, Screen, followed, load_screen
 from tests.links.builders import a_link
 from tests.links.fakes import a_link_service
@@ -133,10 +133,10 @@ def test_an_unchanged_list_is_not_read_again(hosts: Path, monkeypatch: pytest.Mo
 
 
 def test_a_list_that_cannot_be_read_at_first_names_its_key(tmp_path: Path) -> None:
-    with pytest.raises(ListError) as caught:
+    with pytest.raises(OperatorError) as caught:
         screen_of(hosts=tmp_path / "none")
     assert str(caught.value) == f"[links] blocklist_file {tmp_path}/none: cannot be read: No such file or directory"
-    with pytest.raises(ListError, match=r"\[links\] quarantine_file .*: cannot be read: Is a directory"):
+    with pytest.raises(OperatorError, match=r"\[links\] quarantine_file .*: cannot be read: Is a directory"):
         screen_of(codes=tmp_path)
 
 
