@@ -21,7 +21,7 @@ from shortener.redirect.accept import prefers_problem
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
 from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting
-from shortener.redirect.head import can_be_short_code
+from shortener.redirect.head import decoded_path, short_code_at
 from shortener.redirect.icon import favicon
 from shortener.redirect.ports import Misses, Peek, Resolve, Settled, Withheld
 from shortener.redirect.settings import Traffic
@@ -100,12 +100,12 @@ class RedirectHandler:
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         if request.method not in ("GET", "HEAD"):
             return self._error(request, 405, {"Allow": "GET, HEAD"})
-        path = request.rel_url.raw_path
+        path = _path_of(request)
         fixed = _FIXED.get(path)
         if fixed is not None:
             return _fixed(*fixed)
-        short_code = path[1:]
-        if not can_be_short_code(short_code):
+        short_code = short_code_at(path)
+        if not short_code:
             return self._error(request, 404)
         return await self._redirect(request, short_code)
 
@@ -180,10 +180,15 @@ class RedirectHandler:
         return error_response(status, headers, request_id=request_id, accept=request.headers.get("Accept", ""))
 
 
+def _path_of(request: web.BaseRequest) -> str:
+    """Return the path that is asked for, decoded; `/` for an absolute URL without one (RFC 9110, 4.2.3)."""
+    return decoded_path(request.rel_url.raw_path or "/")
+
+
 def _route_of(request: web.BaseRequest) -> str:
     """Return a pattern: the path itself would tell who was asked for."""
     method = request.method if request.method in ("GET", "HEAD") else "other"
-    path = request.rel_url.raw_path
+    path = _path_of(request)
     return f"{method} {path}" if path in _FIXED else f"{method} {ROUTE.partition(' ')[2]}"
 
 

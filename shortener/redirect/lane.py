@@ -15,6 +15,7 @@ from shortener.redirect.fallback import FallbackConnection
 from shortener.redirect.head import (
     BLANK_LINE,
     Fields,
+    ascii_line,
     can_be_short_code,
     is_plain_line,
     may_become_plain,
@@ -36,6 +37,7 @@ class Lane(asyncio.Protocol):
     __slots__ = (
         "_away",
         "_fallback",
+        "_half_closed",
         "_handed",
         "_parked",
         "_partial",
@@ -57,6 +59,7 @@ class Lane(asyncio.Protocol):
         self._away = False  # the next bytes are not the start of a request that the lane may answer
         self._partial = b""  # the start of a head, waiting for its end
         self._parked: Parked | None = None
+        self._half_closed = False  # the client will send no more, and has not had all its answers
         self._fallback: FallbackConnection | None = None
         self._handed = 0  # requests given to aiohttp
         self._sticky = False  # aiohttp keeps the connection: nobody else knows where its next request begins
@@ -109,6 +112,9 @@ class Lane(asyncio.Protocol):
 
     def _consider(self, data: bytes, line: bytes, block: bytes) -> None:
         """Decide about bytes that start where a request starts and are not a remembered head."""
+        if not line.isascii() and len(line) < len(data):
+            line = ascii_line(line)
+            data = line + b"\r\n" + block
         end = data.find(BLANK_LINE)
         if end < 0:
             self._wait_or_hand_over(data)
@@ -153,6 +159,9 @@ class Lane(asyncio.Protocol):
         link = None if found.cancelled() or found.exception() else found.result()
         if self._redirect(link, parked.short_code, parked.fields):
             self._shared.batch.waited_since(parked.came)
+            if self._half_closed:
+                self._shared.batch.flush()
+                self._transport.close()
         else:
             self._hand_over(parked.data, sticky=False)
 
@@ -211,16 +220,22 @@ class Lane(asyncio.Protocol):
     def _answered(self, *, keep_alive: bool) -> None:
         self._since = self._shared.tick
         self._waiting_for_head = False
+        if self._half_closed:
+            self._transport.close()
+            return
         fallback = self._fallback
         if keep_alive and not self._sticky and fallback is not None and fallback.answered == self._handed:
             self._away = False
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         """Answer what was asked, then let the connection close."""
         self._shared.batch.flush()
-        self._unpark()
+        if self._parked is not None:
+            self._half_closed = True
+            return True
         if self._fallback is not None:
             self._fallback.eof_received()
+        return False
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read."""

@@ -145,7 +145,7 @@ async def test_other_methods_are_not_allowed(method: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/a", "/ab", "/" + "a" * 51, "/" + "a" * 7000, "/abc1234/", "/abc1234/x", "//abc1234", "/%61bc1234"),
+        *("/a", "/ab", "/" + "a" * 51, "/" + "a" * 7000, "/abc1234/x", "//abc1234", "/ab%2F"),
         *("/abc.1234", "/abc1234%0d%0aX:y", "/..", "/../abc1234", "/%2e%2e/abc1234", "/abc~123", "/<script>"),
         "/.well-known/security.txt",
     ],

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.redirect.head import Fields, is_plain_line, may_become_plain, read_fields, short_code_in
+from shortener.redirect.head import (
+    Fields,
+    ascii_line,
+    decoded_path,
+    is_plain_line,
+    may_become_plain,
+    read_fields,
+    short_code_at,
+    short_code_in,
+)
 
 
 def fields_in(*lines: bytes) -> Fields | None:
@@ -56,13 +65,57 @@ def test_short_code_of_a_request_line(line: bytes, expected: str) -> None:
 @given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda middle: b"GET /" + middle + b" HTTP/1.1"))
 def test_no_bytes_raise(data: bytes) -> None:
     short_code_in(data)
+    ascii_line(data)
     is_plain_line(data)
     may_become_plain(data)
     read_fields(data)
     read_fields(data + b"\r\n\r\n")
 
 
-WHOLE = b"GET /abc1234?x HTTP/1.1\r\nHost: a.example\r\nUser-Agent: x\r\n\r\n"
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/my-link_1", "my-link_1"),
+        ("/my%2Dlink%5F1", "my-link_1"),
+        ("/%6dy%2dlink%5f%31", "my-link_1"),
+        ("/my-link_1/", "my-link_1"),
+        ("/my-link_1).", "my-link_1"),
+        ("/my-link_1%22%29%2E", "my-link_1"),
+        ("/my-link_1%E2%80%9D", "my-link_1"),
+        ("/my-link_1%20%0A", "my-link_1"),
+        ("/my-link_1%", "my-link_1"),
+        ("/my-link_1%2F", "my-link_1"),
+        ("/my-link_1-_", "my-link_1-_"),
+        ("/my-link_1/x", ""),
+        ("/my-link_1.html", ""),
+        ("/my-link_1%252E", ""),
+        ("/my-link_1%zz", ""),
+        ("//my-link_1", ""),
+        ("/%2Fmy-link_1", ""),
+        ("/(my-link_1)", ""),
+        ("/ab)", ""),
+        ("/" + "a" * 51 + ".", ""),
+        ("/", ""),
+        ("/...", ""),
+    ],
+)
+def test_short_code_of_a_path(path: str, expected: str) -> None:
+    assert short_code_at(decoded_path(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"GET /a?b HTTP/1.1", b"GET /a?b HTTP/1.1"),
+        (b"GET /a\x00%2f\t", b"GET /a\x00%2f\t"),
+        (b"GET /a?\xc3\xa9=\xff% HTTP/1.1", b"GET /a?%C3%A9=%FF% HTTP/1.1"),
+    ],
+)
+def test_a_request_line_is_made_ascii_and_not_changed_otherwise(line: bytes, expected: bytes) -> None:
+    assert ascii_line(line) == expected
+
+
+WHOLE = b"GET /abc1234?\xc3\xa9 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: x\r\n\r\n"
 
 
 @given(st.integers(0, len(WHOLE) - 1))
@@ -70,6 +123,8 @@ def test_every_beginning_of_a_plain_request_may_become_one(size: int) -> None:
     assert may_become_plain(WHOLE[:size])
 
 
-@pytest.mark.parametrize("start", [b"P", b"GET a", b"GET /a\n", b"GET /a\rb", b"GET /\x00", b"GET /a\x80", b"\r\n"])
+@pytest.mark.parametrize(
+    "start", [b"P", b"GET a", b"GET /a\n", b"GET /a\rb", b"GET /\x00", b"G\x80", b"GET /a HTTP/1.1\r\nA: \x80", b"\r\n"]
+)
 def test_what_cannot_become_plain_is_not_waited_for(start: bytes) -> None:
     assert not may_become_plain(start)

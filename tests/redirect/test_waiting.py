@@ -165,17 +165,32 @@ async def test_a_client_that_leaves_while_waiting_is_not_counted() -> None:
     assert world.clicks.offered == world.clicks.recorded == []
 
 
-async def test_a_client_that_says_no_more_while_waiting_is_let_go() -> None:
+@pytest.mark.parametrize(
+    ("stored", "status"), [({}, b"302"), ({"deleted_at": NOW}, b"410"), (None, b"404")], ids=["live", "deleted", "none"]
+)
+@pytest.mark.parametrize("outcome", ["found", "failed", "never"])
+async def test_a_client_that_says_no_more_while_waiting_has_its_answer(
+    stored: dict[str, object] | None, status: bytes, outcome: str
+) -> None:
     world = World()
-    async with world.open(look_up=world.links.look_up):
+    link = None if stored is None else a_link("cold123", **stored)
+    if link is not None:
+        world.links.keep(link)
+    async with world.open(look_up=world.links.look_up, head_timeout_seconds=0.4):
         client = await waiting(world)
         client.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
-        await client.rest()
+        await asyncio.sleep(0.01)
+        found = world.links.looked_up[0][1]
+        if outcome == "found":
+            found.set_result(link)
+        elif outcome == "failed":
+            found.set_exception(errors.Unavailable("busy"))
+        answer = await client.rest()
         await client.close()
         await until(lambda: world.server.connections == 0)
-        world.links.looked_up[0][1].set_result(a_link("cold123"))
-        await asyncio.sleep(0)
-    assert len(world.clicks.recorded) <= 1
+    assert answer.split(b" ")[:2] == [b"HTTP/1.1", status]
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert world.clicks.recorded == ([CLICK] if status == b"302" else [])
 
 
 async def test_draining_lets_a_waiting_request_have_its_answer() -> None:
