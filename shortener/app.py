@@ -2,11 +2,11 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shortener import errors, rates
+from shortener import errors
 from shortener.accounts import AccountService
 from shortener.accounts import rest as accounts_rest
 from shortener.accounts.passwords import Argon2idPasswords
@@ -30,7 +30,7 @@ from shortener.config.sections import Config
 from shortener.idempotency import Replays
 from shortener.idempotency.opening import open_replays
 from shortener.ids import NewId, random_id
-from shortener.limits import Limits
+from shortener.limits import RateLimits
 from shortener.links import LinkService, OwnAddresses, own_addresses
 from shortener.links import rest as links_rest
 from shortener.links.cache import CachedLinkStore
@@ -46,7 +46,7 @@ from shortener.privacy.erasure import open_erasure
 from shortener.privacy.rpc import PrivacyRpc
 from shortener.rest.auth import Authenticate
 from shortener.rest.routes import Route
-from shortener.rpc.callers import Caller
+from shortener.rpc.callers import Caller, caller_of
 from shortener.storage import file_names as datafiles
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
@@ -74,7 +74,7 @@ class App:
     statistics: AnalyticsRpc
     routes: list[Route]
     authenticate: Authenticate
-    limits: Limits
+    limits: RateLimits
     throttle: LoginThrottle
     client_addresses: ClientAddresses
     rpc_caller: Caller
@@ -115,26 +115,23 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
     data_dir = Path(config.storage.data_dir)
     stack.enter_context(lock_data_dir(data_dir))
     await in_thread("migrate", lambda: migrate_database(config, clock))
-    keys = await in_thread(
-        "keys", lambda: load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
-    )
-    database = await stack.enter_async_context(_database(config))
-    cache = _link_cache(stack, config, database)
+    keys = await in_thread("keys", lambda: load_keys(config.auth, data_dir))
+    database = await stack.enter_async_context(open_database(_path(config), config.storage))
+    cache = CachedLinkStore(SqliteLinkStore(database), config.cache)
+    stack.push_async_callback(cache.close)
     qr_codes = QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max)
-    screen = await in_thread("lists", lambda: screen_of(config))
+    screen = await in_thread("lists", lambda: load_screen(config.links))
     if screen is not None:
         await stack.enter_async_context(followed(screen, every_seconds=config.links.lists_check_seconds))
-    kept = config.idempotency
-    replays = await stack.enter_async_context(
-        open_replays(database, data_dir, clock=clock, ttl_seconds=kept.ttl_seconds, keys_max=kept.keys_max)
-    )
-    throttle = rates.login_throttle(config)
-    passwords = _passwords(stack, config)
+    replays = await stack.enter_async_context(open_replays(database, data_dir, config.idempotency, clock=clock))
+    throttle = LoginThrottle(config.limits)
+    passwords = Argon2idPasswords(config.auth)
+    stack.push_async_callback(passwords.close)
     accounts = AccountService(
         SqliteAccountStore(database),
         database.transaction,
         passwords=passwords,
-        tokens=_tokens(config, keys, clock, new_id),
+        tokens=JwtTokens(keys, config.auth, clock=clock, new_id=new_id),
         throttle=throttle,
         clock=clock,
         registration_is_open=config.auth.registration == "open",
@@ -152,8 +149,8 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         erased_owners=accounts.erased,
     )
     statistics = await open_analytics(stack, config, clock, database, links, replays)
-    client_addresses = rates.client_addresses(config)
-    caller = rates.rpc_caller(config, client_addresses)
+    client_addresses = ClientAddresses(config.analytics.trusted_proxies, memo_max=config.analytics.clients_max)
+    caller = caller_of(config.grpc, client_addresses)
     exporter = Exporter(accounts=accounts, links=links, clicks=SqliteClickExport(database), clock=clock)
     erasure = Erasure(
         accounts=accounts,
@@ -181,7 +178,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
             *analytics_rest.routes(statistics.service),
         ],
         authenticate=accounts_rest.authenticator(accounts),
-        limits=rates.limits(config),
+        limits=RateLimits(config.limits),
         throttle=throttle,
         client_addresses=client_addresses,
         rpc_caller=caller,
@@ -197,28 +194,6 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         retention=statistics.retention,
         erasure=erasure,
     )
-
-
-def _link_cache(stack: AsyncExitStack, config: Config, database: SqliteDatabase) -> CachedLinkStore:
-    cache = CachedLinkStore(
-        SqliteLinkStore(database),
-        size_max=config.cache.size_max,
-        ttl_seconds=config.cache.ttl_seconds,
-        unknown_size_max=config.cache.missing_size_max,
-        unknown_ttl_seconds=config.cache.missing_ttl_seconds,
-    )
-    stack.push_async_callback(cache.close)
-    return cache
-
-
-def _passwords(stack: AsyncExitStack, config: Config) -> Argon2idPasswords:
-    passwords = Argon2idPasswords(
-        threads=config.auth.hash_threads,
-        queue_max=config.auth.hash_queue_max,
-        wait_seconds_max=config.auth.hash_wait_seconds,
-    )
-    stack.push_async_callback(passwords.close)
-    return passwords
 
 
 def pending_migrations(config: Config) -> list[str]:
@@ -254,39 +229,3 @@ def addresses_of(config: Config, redirect_port: int | None) -> OwnAddresses:
         return own_addresses(config.redirect.base_url or f"http://localhost:{port}", port)
     except errors.Invalid as error:
         raise ConfigError(f"[redirect] {error.message}, not {config.redirect.base_url!r:.80}") from None
-
-
-def screen_of(config: Config) -> Screen | None:
-    """Read the operator's lists, None when there are none. Blocks. Raises `ConfigError`."""
-    links = config.links
-    return load_screen(
-        blocklist=links.blocklist_file,
-        blocklist_size_max=links.blocklist_size_max,
-        quarantine=links.quarantine_file,
-        quarantine_size_max=links.quarantine_size_max,
-    )
-
-
-def _database(config: Config) -> AbstractAsyncContextManager[SqliteDatabase]:
-    storage = config.storage
-    return open_database(
-        _path(config),
-        readers=storage.readers,
-        batch_max=storage.batch_max,
-        queue_max=storage.queue_max,
-        gather_seconds=storage.gather_seconds,
-        busy_timeout_seconds=storage.busy_timeout_seconds,
-        cache_bytes=storage.cache_bytes,
-    )
-
-
-def _tokens(config: Config, keys: tuple[bytes, ...], clock: Clock, new_id: NewId) -> JwtTokens:
-    return JwtTokens(
-        keys,
-        ttl_seconds=config.auth.token_ttl_seconds,
-        issuer=config.auth.issuer,
-        audience=config.auth.audience,
-        cache_size_max=config.auth.token_cache_size_max,
-        clock=clock,
-        new_id=new_id,
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import open_database
 from shortener.thread_priority import NICE, step_back
 
@@ -37,9 +38,7 @@ def test_where_it_is_forbidden_all_stay_equals(monkeypatch: pytest.MonkeyPatch) 
 @linux
 async def test_of_the_database_the_writer_alone_steps_back(tmp_path: Path) -> None:
     path, seconds = tmp_path / "a.db", 1.0
-    async with open_database(
-        path, readers=1, batch_max=9, queue_max=9, gather_seconds=0, busy_timeout_seconds=seconds, cache_bytes=65_536
-    ):
+    async with open_database(path, Storage(readers=1, busy_timeout_seconds=seconds)):
         here = priority(threading.get_native_id())
         found = {thread.name: priority(thread.native_id or 0) for thread in threading.enumerate()}
     assert found["sqlite-writer"] == min(here + NICE, 19)

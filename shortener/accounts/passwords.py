@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from shortener import errors
+from shortener.config.sections import Auth
 
 _log = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ _SALT_BYTES = 16
 
 
 class Argon2idPasswords:
-    """`Passwords` by Argon2id (RFC 9106) on `threads` threads; at most `queue_max` more requests wait for one.
+    """`Passwords` by Argon2id (RFC 9106) on `hash_threads` threads; `hash_queue_max` more requests may wait for one.
 
-    Beyond that, and for who would wait longer than `wait_seconds_max`, `errors.Exhausted` at once: callers give up
-    after some seconds, and hashing for those helps nobody. A caller who is cancelled leaves the queue; a hash that has
-    begun runs to its end and holds its thread. Whoever makes it closes it.
+    A request beyond that, or one that would wait longer than `hash_wait_seconds`, is `errors.Exhausted` at once:
+    callers give up after some seconds, and hashing for those helps nobody. A caller who is cancelled leaves the queue;
+    a hash that has begun runs to its end and holds its thread. Whoever makes it closes it.
     """
 
-    def __init__(self, *, threads: int, queue_max: int, wait_seconds_max: float = math.inf) -> None:
+    def __init__(self, auth: Auth) -> None:
         self._hasher = PasswordHasher(
             time_cost=_PASSES,
             memory_cost=_MEMORY_KIB,
@@ -45,10 +45,8 @@ class Argon2idPasswords:
             type=Type.ID,
         )
         self._decoy = _decoy()
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
-        self._threads = threads
-        self._jobs_max = threads + queue_max
-        self._wait_seconds_max = wait_seconds_max
+        self._executor = ThreadPoolExecutor(auth.hash_threads, thread_name_prefix="passwords")
+        self._auth = auth
         self._seconds = 0.0  # what one takes, lately
         self._jobs: set[Future[Any]] = set()  # of any result: only their ends matter
         self._is_closed = False
@@ -86,8 +84,9 @@ class Argon2idPasswords:
 
     async def _run(self, job: Callable[[], T]) -> T:
         self._check_open()
-        wait = len(self._jobs) * self._seconds / self._threads
-        if len(self._jobs) >= self._jobs_max or wait > self._wait_seconds_max:
+        wait = len(self._jobs) * self._seconds / self._auth.hash_threads
+        jobs_max = self._auth.hash_threads + self._auth.hash_queue_max
+        if len(self._jobs) >= jobs_max or wait > self._auth.hash_wait_seconds:
             raise errors.Exhausted("too many passwords are being checked", retry_after_seconds=1, overload=True)
 
         def work() -> T:

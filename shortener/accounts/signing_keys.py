@@ -10,6 +10,7 @@ from pathlib import Path
 
 from joserfc.jwk import OctKey
 
+from shortener.config.sections import Auth
 from shortener.errors import OperatorError
 from shortener.storage import file_names as datafiles
 from shortener.storage import files as privatefile
@@ -24,17 +25,17 @@ SECRET_SIZE_MAX = 65_536
 _PRIVATE = 0o600
 
 
-def load_keys(*, secret: str, secret_file: str, data_dir: Path) -> tuple[bytes, ...]:
+def load_keys(auth: Auth, data_dir: Path) -> tuple[bytes, ...]:
     """Return the signing keys, the first of which signs: those of `secret`, else of `secret_file`, else our own.
 
     Our own is the file `secret` in the data directory, made at the first start; the caller owns that directory.
     Waits for the disk. Raises `OperatorError`.
     """
-    if secret:
-        return parse_keys(os.fsencode(secret), "[auth] secret")
-    if secret_file:
-        origin = f"[auth] secret_file {secret_file}"
-        return parse_keys(_read(Path(secret_file), origin), origin)
+    if auth.secret:
+        return parse_keys(os.fsencode(auth.secret), "[auth] secret")
+    if auth.secret_file:
+        origin = f"[auth] secret_file {auth.secret_file}"
+        return parse_keys(_read(Path(auth.secret_file), origin), origin)
     path = data_dir / datafiles.SECRET
     origin = f"[auth] secret_file is empty, and {path}"
     with _told(origin):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from shortener.config import sections
 from shortener.limits import Limiter, Rate, Take, address_key, take_all
 from shortener.limits.limiter import Timer
 
@@ -21,18 +22,6 @@ _DIGEST_BYTES = 16
 _REFUSAL = "too many logins, try again later"
 
 
-@dataclass(frozen=True, slots=True)
-class LoginRates:
-    """`attempts` and `address_failures` are for each address; `failures` for each account at each address.
-
-    Twice that burst is what an account may see from everywhere before the brake is on.
-    """
-
-    attempts: Rate
-    address_failures: Rate
-    failures: Rate
-
-
 @dataclass(slots=True)
 class Attempt:
     """One login that is being tried; `succeeded` is None until the password has been looked at."""
@@ -41,14 +30,22 @@ class Attempt:
 
 
 class LoginThrottle:
-    """Decides which logins may be tried. Whether an account exists makes no difference to it."""
+    """Decides which logins may be tried. Whether an account exists makes no difference to it.
 
-    def __init__(self, rates: LoginRates, *, keys_max: int, timer: Timer = time.monotonic_ns) -> None:
-        self._attempts = Limiter(rates.attempts, keys_max=keys_max, timer=timer)
-        self._address_failures = Limiter(rates.address_failures, keys_max=keys_max, timer=timer)
-        self._failures = Limiter(rates.failures, keys_max=keys_max, timer=timer)
+    `logins_*` and `address_login_failures_*` are for each address, `login_failures_*` for each account at each address;
+    an account may see twice that burst of failures from everywhere before the brake is on.
+    """
+
+    def __init__(self, limits: sections.Limits, timer: Timer = time.monotonic_ns) -> None:
+        keys_max = limits.keys_max
+        attempts = Rate(limits.logins_per_minute, limits.logins_burst)
+        at_address = Rate(limits.address_login_failures_per_minute, limits.address_login_failures_burst)
+        failures = Rate(limits.login_failures_per_minute, limits.login_failures_burst)
         # Twice the burst, so that one address alone does not put the brake on.
-        everywhere = Rate(rates.failures.per_minute, 2 * rates.failures.burst)
+        everywhere = Rate(limits.login_failures_per_minute, 2 * limits.login_failures_burst)
+        self._attempts = Limiter(attempts, keys_max=keys_max, timer=timer)
+        self._address_failures = Limiter(at_address, keys_max=keys_max, timer=timer)
+        self._failures = Limiter(failures, keys_max=keys_max, timer=timer)
         self._account_failures = Limiter(everywhere, keys_max=keys_max, timer=timer)
         self._known: OrderedDict[str, None] = OrderedDict()
         self._known_max = keys_max

@@ -15,6 +15,7 @@ from shortener import errors
 from shortener.accounts.model import Account, parse_account_id
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.clock import Clock
+from shortener.config.sections import Auth
 from shortener.ids import NewId
 
 TOKEN_LENGTH_MAX = 4096
@@ -36,35 +37,30 @@ class JwtTokens:
     def __init__(
         self,
         keys: Sequence[bytes],
+        auth: Auth,
         *,
-        ttl_seconds: int,
-        issuer: str,
-        audience: str,
-        cache_size_max: int,
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self._keys = {key_id(key): OctKey.import_key(key) for key in keys}
         self._signing_kid = key_id(keys[0])
-        self._ttl_seconds = ttl_seconds
-        self._issuer = issuer
-        self._audience = audience
+        self._auth = auth
         self._clock = clock
         self._new_id = new_id
         self._registry = jws.JWSRegistry(algorithms=[_ALGORITHM])
-        self._read: cachetools.LRUCache[bytes, Claims] = cachetools.LRUCache(cache_size_max)
+        self._read: cachetools.LRUCache[bytes, Claims] = cachetools.LRUCache(auth.token_cache_size_max)
 
     def issue(self, account: Account) -> IssuedToken:
         """See `Tokens`."""
         now = self._clock()
         claims: dict[str, str | int] = {
-            "iss": self._issuer,
-            "aud": self._audience,
+            "iss": self._auth.issuer,
+            "aud": self._auth.audience,
             "sub": str(account.id),
             "user_id": str(account.id),
             "email": account.email,
             "iat": now,
-            "exp": now + self._ttl_seconds,
+            "exp": now + self._auth.token_ttl_seconds,
             "jti": self._new_id(),
         }
         if account.token_version:
@@ -72,7 +68,7 @@ class JwtTokens:
         header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": self._signing_kid}
         payload = json.dumps(claims, separators=(",", ":"))
         token = jws.serialize_compact(header, payload, self._keys[self._signing_kid], registry=self._registry)
-        return IssuedToken(token, now + self._ttl_seconds)
+        return IssuedToken(token, now + self._auth.token_ttl_seconds)
 
     def read(self, token: str) -> Claims | None:
         """See `Tokens`."""
@@ -123,7 +119,7 @@ class JwtTokens:
             token_version=_time(said, "ver") if "ver" in said else 0,
         )
         parse_account_id(claims.user_id)
-        expected = (claims.user_id, self._issuer, self._audience)
+        expected = (claims.user_id, self._auth.issuer, self._auth.audience)
         if (_text(said, "sub"), _text(said, "iss"), _text(said, "aud")) != expected:
             raise ValueError("made by another, or for another")
         if "nbf" in said and self._clock() < _time(said, "nbf"):

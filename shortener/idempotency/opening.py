@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shortener.clock import Clock
+from shortener.config.sections import Idempotency
 from shortener.errors import OperatorError
 from shortener.idempotency.model import SECRET_SIZE
 from shortener.idempotency.service import Replays
@@ -25,7 +26,7 @@ SWEEP_SECONDS = 60.0
 
 @asynccontextmanager
 async def open_replays(
-    database: Database, data_dir: Path, *, clock: Clock, ttl_seconds: int, keys_max: int
+    database: Database, data_dir: Path, limits: Idempotency, *, clock: Clock
 ) -> AsyncIterator[Replays]:
     """Remember answers in `database` until the block ends, and forget the old ones. Raises `OperatorError`.
 
@@ -37,8 +38,7 @@ async def open_replays(
         transactions=database.transaction,
         clock=clock,
         secret=secret,
-        ttl_seconds=ttl_seconds,
-        keys_max=keys_max,
+        limits=limits,
     )
     async with swept(replays, every_seconds=SWEEP_SECONDS):
         yield replays

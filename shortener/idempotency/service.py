@@ -4,6 +4,7 @@ import asyncio
 
 from shortener import errors
 from shortener.clock import Clock
+from shortener.config.sections import Idempotency
 from shortener.idempotency.model import Answer, Asked, asked, reused
 from shortener.idempotency.ports import Kept, ReplayStore
 from shortener.tx import Transactions, Tx
@@ -30,8 +31,7 @@ class Replays:
         transactions: Transactions,
         clock: Clock,
         secret: bytes,
-        ttl_seconds: int,
-        keys_max: int,
+        limits: Idempotency,
     ) -> None:
         self.replayed = 0
         """Answers given again since the start."""
@@ -39,8 +39,7 @@ class Replays:
         self._transactions = transactions
         self._clock = clock
         self._secret = secret
-        self._ttl_seconds = ttl_seconds
-        self._keys_max = keys_max
+        self._limits = limits
         self._count = 0
 
     @property
@@ -78,7 +77,7 @@ class Replays:
 
         Raises `errors.Exhausted` when `keys_max` are kept: to forget one early would break its promise.
         """
-        if self._count >= self._keys_max:
+        if self._count >= self._limits.keys_max:
             raise errors.Exhausted(
                 "too many idempotency keys are remembered", retry_after_seconds=FULL_RETRY_SECONDS, overload=True
             )
@@ -94,7 +93,7 @@ class Replays:
         if not self._count:
             return
         now = self._clock()
-        before, after = now - self._ttl_seconds + 1, now + self._ttl_seconds - 1
+        before, after = now - self._limits.ttl_seconds + 1, now + self._limits.ttl_seconds - 1
         removed = SWEEP_BATCH
         while removed == SWEEP_BATCH:
             removed = await self._transactions(
@@ -105,7 +104,7 @@ class Replays:
 
     def _judge(self, call: Asked, kept: Kept | None) -> Answer | None:
         """Return a kept answer that is still good. A clock set back a little does not make it void, a day does."""
-        if kept is None or abs(self._clock() - kept.answered_at) >= self._ttl_seconds:
+        if kept is None or abs(self._clock() - kept.answered_at) >= self._limits.ttl_seconds:
             return None
         if kept.request != call.request:
             raise reused()

@@ -2,6 +2,6 @@
 
 from shortener.limits.limiter import Limiter, Rate, Take, check_all, take_all
 from shortener.limits.model import Kind, address_key
-from shortener.limits.service import Limits, Rates
+from shortener.limits.service import RateLimits
 
-__all__ = ["Kind", "Limiter", "Limits", "Rate", "Rates", "Take", "address_key", "check_all", "take_all"]
+__all__ = ["Kind", "Limiter", "Rate", "RateLimits", "Take", "address_key", "check_all", "take_all"]

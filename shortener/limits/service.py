@@ -2,31 +2,28 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from shortener.config import sections
 from shortener.limits.limiter import Limiter, Rate, Take, Timer, check_all, take_all
 from shortener.limits.model import Kind, address_key
 
 _MISSES = "too many requests for what does not exist"
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How much of each kind one address may ask for; of `creates` each account as well."""
+class RateLimits:
+    """Counts the creates, registrations and misses of each address, and the creates of each account. Never waits.
 
-    creates: Rate
-    registrations: Rate
-    misses: Rate
+    Trusted callers are not counted.
+    """
 
-
-class Limits:
-    """Counts what callers ask for. Trusted callers are not brought here. Nothing here waits."""
-
-    def __init__(self, rates: Rates, *, keys_max: int, timer: Timer = time.monotonic_ns) -> None:
-        self._creates_by_address = Limiter(rates.creates, keys_max=keys_max, timer=timer)
-        self._creates_by_account = Limiter(rates.creates, keys_max=keys_max, timer=timer)
-        self._registrations = Limiter(rates.registrations, keys_max=keys_max, timer=timer)
-        self._misses = Limiter(rates.misses, keys_max=keys_max, timer=timer)
+    def __init__(self, limits: sections.Limits, timer: Timer = time.monotonic_ns) -> None:
+        creates = Rate(limits.creates_per_minute, limits.creates_burst)
+        registrations = Rate(limits.registrations_per_minute, limits.registrations_burst)
+        misses = Rate(limits.misses_per_minute, limits.misses_burst)
+        self._creates_by_address = Limiter(creates, keys_max=limits.keys_max, timer=timer)
+        self._creates_by_account = Limiter(creates, keys_max=limits.keys_max, timer=timer)
+        self._registrations = Limiter(registrations, keys_max=limits.keys_max, timer=timer)
+        self._misses = Limiter(misses, keys_max=limits.keys_max, timer=timer)
 
     @property
     def limiters(self) -> Mapping[str, Limiter]:

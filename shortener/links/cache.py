@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from cachetools import LRUCache
 
+from shortener.config.sections import Cache
 from shortener.links.model import Link, LinkRef, NewLink
 from shortener.links.ports import LinkStore
 from shortener.tx import Tx
@@ -64,20 +65,15 @@ class CachedLinkStore:
     def __init__(
         self,
         inner: LinkStore,
-        *,
-        size_max: int,
-        ttl_seconds: float,
-        unknown_size_max: int,
-        unknown_ttl_seconds: float,
+        settings: Cache,
         timer: Timer = time.monotonic,
     ) -> None:
         self.stats = CacheStats()
         self._inner = inner
-        self._ttl_seconds = ttl_seconds
-        self._unknown_ttl_seconds = unknown_ttl_seconds
+        self._settings = settings
         self._timer = timer
-        self._links: LRUCache[str, tuple[float, _Row]] = LRUCache(size_max)
-        self._unknown: LRUCache[str, float] = LRUCache(unknown_size_max)
+        self._links: LRUCache[str, tuple[float, _Row]] = LRUCache(settings.size_max)
+        self._unknown: LRUCache[str, float] = LRUCache(settings.missing_size_max)
         self._fills: dict[str, _Fill] = {}
         self._next_batch: dict[str, _Fill] | None = None
         self._reads: set[asyncio.Task[None]] = set()
@@ -202,7 +198,7 @@ class CachedLinkStore:
                 self._links["url:" + ref.short_code] = (deadline, tuple(link._replace(clicks=clicks)))
 
     def _keep(self, link: Link) -> None:
-        self._links["url:" + link.short_code] = (self._timer() + self._ttl_seconds, tuple(link))
+        self._links["url:" + link.short_code] = (self._timer() + self._settings.ttl_seconds, tuple(link))
 
     def _fill(self, short_code: str) -> _Fill:
         """Return the fill to wait for: the one under way, or a new one in the next batch."""
@@ -245,7 +241,7 @@ class CachedLinkStore:
             if link is not None:
                 self._keep(link)
             else:
-                self._unknown["url:" + short_code] = self._timer() + self._unknown_ttl_seconds
+                self._unknown["url:" + short_code] = self._timer() + self._settings.missing_ttl_seconds
         fill.result.set_result(link)
 
     def _fail(self, short_code: str, fill: _Fill, error: Exception) -> None:

@@ -18,6 +18,8 @@ from math import inf
 from threading import Event, Thread
 from typing import TypeAlias
 
+from shortener.config.sections import Log
+
 log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 0.1
@@ -92,19 +94,17 @@ OFF = RequestLog()
 
 
 @contextmanager
-def open_request_log(
-    *, access: bool, slow_seconds: float, line_format: str, write: Write | None = None
-) -> Iterator[RequestLog]:
+def open_request_log(settings: Log, write: Write | None = None) -> Iterator[RequestLog]:
     """Keep a log until the block ends; 0 `slow_seconds` is never.
 
     Access lines go to `write`, by default standard error, from a thread that ends with the block.
     """
-    requests = RequestLog(access=access, slow_seconds=slow_seconds)
-    if not access:
+    requests = RequestLog(access=settings.access, slow_seconds=settings.slow_seconds)
+    if not settings.access:
         yield requests
         return
     done = Event()
-    lines = _Lines(requests, _json_line if line_format == "json" else _text_line, write or _to_stderr)
+    lines = _Lines(requests, _json_line if settings.format == "json" else _text_line, write or _to_stderr)
     thread = Thread(target=lines.run, args=(done,), name="access-log", daemon=True)  # stuck in a write it ends with us
     thread.start()
     try:

@@ -2,10 +2,11 @@
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from shortener import errors
-from shortener.limits import Kind
+from shortener.config.sections import Grpc
+from shortener.limits import Kind, RateLimits
 from shortener.net.addresses import ClientAddresses
 from shortener.rpc.guard import Service, Wrapped
 
@@ -45,6 +46,12 @@ class Callers:
         return self._addresses.client(host, tuple(map(str, stream.metadata.getall("x-forwarded-for", ()))))
 
 
+def caller_of(grpc: Grpc, addresses: ClientAddresses) -> Caller:
+    """Return the `Caller` for what is configured: who shows a service token or a client certificate is trusted."""
+    asks = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
+    return trusted if asks else Callers(addresses)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
@@ -54,23 +61,10 @@ def _is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-class Limits(Protocol):
-    """What `shortener.limits.Limits` does."""
-
-    def admit(self, kind: Kind, address: str, account_id: str = "") -> None:
-        """Count one request. Raises `errors.Exhausted` when there were too many."""
-
-    def check_misses(self, address: str) -> None:
-        """Raise `errors.Exhausted` when this address has asked for too much that does not exist."""
-
-    def miss(self, address: str) -> None:
-        """Count one request for what does not exist."""
-
-
 Func = Callable[[Any], Any]  # the stream's type is the server's own
 
 
-def limited(services: Sequence[Service], *, caller: Caller, limits: Limits) -> list[Service]:
+def limited(services: Sequence[Service], *, caller: Caller, limits: RateLimits) -> list[Service]:
     """Return `services` with every handler under its limit; order and paths stay. Domain errors pass through.
 
     Creates count by address alone: over gRPC a caller may claim any `user_id`.
@@ -90,7 +84,7 @@ def limited(services: Sequence[Service], *, caller: Caller, limits: Limits) -> l
     return wrapped
 
 
-def _admitted(func: Func, kind: Kind, caller: Caller, limits: Limits) -> Func:
+def _admitted(func: Func, kind: Kind, caller: Caller, limits: RateLimits) -> Func:
     async def call(stream: Any) -> None:
         if address := caller(stream):
             limits.admit(kind, address)
@@ -99,7 +93,7 @@ def _admitted(func: Func, kind: Kind, caller: Caller, limits: Limits) -> Func:
     return call
 
 
-def _counting_misses(func: Func, caller: Caller, limits: Limits) -> Func:
+def _counting_misses(func: Func, caller: Caller, limits: RateLimits) -> Func:
     async def call(stream: Any) -> None:
         address = caller(stream)
         if not address:

@@ -109,11 +109,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
         servers = Servers(app, sockets)
         stack.callback(servers.lag.close)
-        servers.requests = stack.enter_context(
-            open_request_log(
-                access=config.log.access, slow_seconds=config.log.slow_seconds, line_format=config.log.format
-            )
-        )
+        servers.requests = stack.enter_context(open_request_log(config.log))
         await _start_redirect(stack, servers)
         await _start_gateway(stack, servers)
         await _start_rpc(stack, servers, token, context)

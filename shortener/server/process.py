@@ -15,10 +15,11 @@ from typing import Any
 
 from shortener.accounts.signing_keys import load_keys
 from shortener.analytics.clients.geo import open_reader
-from shortener.app import addresses_of, migrate_database, pending_migrations, screen_of
+from shortener.app import addresses_of, migrate_database, pending_migrations
 from shortener.clock import system_clock
 from shortener.config.loading import service_token
 from shortener.config.sections import Config
+from shortener.links.lists.screen import load_screen
 from shortener.observe.once_per_second import Paced
 from shortener.server import tls
 from shortener.server.descriptors import within_open_files
@@ -57,10 +58,9 @@ def check_files(config: Config) -> None:
     addresses_of(config, None)
     service_token(config)
     tls.server_context(config.grpc)
-    screen_of(config)
+    load_screen(config.links)
     if config.auth.secret or config.auth.secret_file:
-        data_dir = Path(config.storage.data_dir)
-        load_keys(secret=config.auth.secret, secret_file=config.auth.secret_file, data_dir=data_dir)
+        load_keys(config.auth, Path(config.storage.data_dir))
     if config.analytics.city_database:
         open_reader(Path(config.analytics.city_database)).close()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shortener.accounts.service import AccountService
+from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
 from tests.accounts.fakes import FakePasswords, MemoryAccountStore, a_service
@@ -24,12 +25,9 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     )
     opening = open_database(
         path,
-        readers=2,
-        batch_max=100,
-        queue_max=1000,
-        gather_seconds=0,
-        busy_timeout_seconds=1,
-        cache_bytes=1 << 20,
+        Storage(
+            readers=2, batch_max=100, queue_max=1000, gather_seconds=0, busy_timeout_seconds=1, cache_bytes=1 << 20
+        ),
     )
     async with opening as opened:
         yield opened

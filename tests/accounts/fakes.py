@@ -6,18 +6,15 @@ from shortener import errors
 from shortener.accounts.model import Account, Credentials, NewAccount, email_key, username_key
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.service import AccountService
-from shortener.accounts.throttle import LoginRates, LoginThrottle
+from shortener.accounts.throttle import LoginThrottle
 from shortener.clock import Clock
-from shortener.limits import Rate
+from shortener.config.sections import Limits
 from shortener.tx import Tx
 from tests.support.fakes import FakeTimer, FakeTransactions
 
-LOGIN_RATES = LoginRates(attempts=Rate(600, 600), address_failures=Rate(60, 300), failures=Rate(1, 100))
-"""The default ones."""
-
 
 def a_throttle(timer: FakeTimer | None = None, keys_max: int = 1000) -> LoginThrottle:
-    return LoginThrottle(LOGIN_RATES, keys_max=keys_max, timer=timer or FakeTimer())
+    return LoginThrottle(Limits(keys_max=keys_max), timer or FakeTimer())
 
 
 def a_service(

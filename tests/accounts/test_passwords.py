@@ -1,6 +1,7 @@
 """Argon2id on its threads: right answers, bounded waiting, nothing left behind."""
 
 import asyncio
+import math
 import re
 import threading
 import time
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from shortener import errors
 from shortener.accounts.passwords import Argon2idPasswords
+from shortener.config.sections import Auth
 
 PASSWORD = "securePassword123"
 
 
 @pytest.fixture
 async def passwords() -> AsyncIterator[Argon2idPasswords]:
-    opened = Argon2idPasswords(threads=1, queue_max=4)
+    opened = Argon2idPasswords(Auth(hash_threads=1, hash_queue_max=4, hash_wait_seconds=math.inf))
     yield opened
     await opened.close()
 
@@ -188,7 +190,7 @@ async def test_a_hash_whose_caller_left_holds_its_thread(
 
 
 async def test_closing_leaves_no_thread() -> None:
-    passwords = Argon2idPasswords(threads=2, queue_max=4)
+    passwords = Argon2idPasswords(Auth(hash_threads=2, hash_queue_max=4, hash_wait_seconds=math.inf))
     await asyncio.gather(*(passwords.hash(PASSWORD) for _ in range(3)))
     assert password_threads()
     await passwords.close()
@@ -199,7 +201,7 @@ async def test_closing_leaves_no_thread() -> None:
 
 
 async def test_closing_fails_what_waits_and_finishes_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    passwords = Argon2idPasswords(threads=1, queue_max=4)
+    passwords = Argon2idPasswords(Auth(hash_threads=1, hash_queue_max=4, hash_wait_seconds=math.inf))
     gate = Gate(passwords, monkeypatch)
     running = asyncio.create_task(passwords.hash("running"))
     await gate.held()

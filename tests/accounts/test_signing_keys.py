@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shortener.accounts.signing_keys import load_keys, parse_keys
+from shortener.config.sections import Auth
 from shortener.errors import OperatorError
 
 
@@ -51,27 +52,27 @@ def test_other_secrets_are_refused_without_being_shown(text: bytes, problem: str
 
 
 def test_the_first_start_makes_a_private_secret(tmp_path: Path) -> None:
-    made = load_keys(secret="", secret_file="", data_dir=tmp_path)
+    made = load_keys(Auth(), tmp_path)
     path = tmp_path / "secret"
     assert re.fullmatch(rb"[0-9a-f]{64}\n", path.read_bytes())
     assert made == (path.read_bytes().strip(),)
     assert mode(path) == 0o600
     assert os.listdir(tmp_path) == ["secret"]
-    assert load_keys(secret="", secret_file="", data_dir=tmp_path) == made
+    assert load_keys(Auth(), tmp_path) == made
 
 
 def test_two_first_starts_make_two_secrets(tmp_path: Path) -> None:
     made = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        made.add(load_keys(secret="", secret_file="", data_dir=tmp_path / name))
+        made.add(load_keys(Auth(), tmp_path / name))
     assert len(made) == 2
 
 
 def test_a_umask_opens_nothing(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        load_keys(secret="", secret_file="", data_dir=tmp_path)
+        load_keys(Auth(), tmp_path)
     finally:
         os.umask(before)
     assert mode(tmp_path / "secret") == 0o600
@@ -82,9 +83,9 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
         raise PermissionError
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    made = load_keys(secret="", secret_file="", data_dir=tmp_path)
+    made = load_keys(Auth(), tmp_path)
     assert os.listdir(tmp_path) == ["secret"]
-    assert load_keys(secret="", secret_file="", data_dir=tmp_path) == made
+    assert load_keys(Auth(), tmp_path) == made
 
 
 def test_a_crash_while_writing_leaves_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +96,14 @@ def test_a_crash_while_writing_leaves_no_secret(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(
         OperatorError, match=r"^\[auth\] secret_file is empty, and .*/secret cannot be used: No space left"
     ):
-        load_keys(secret="", secret_file="", data_dir=tmp_path)
+        load_keys(Auth(), tmp_path)
     assert os.listdir(tmp_path) == []
 
 
 def test_our_own_secret_is_made_private_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    made = load_keys(secret="", secret_file="", data_dir=tmp_path)
+    made = load_keys(Auth(), tmp_path)
     (tmp_path / "secret").chmod(0o644)
-    assert load_keys(secret="", secret_file="", data_dir=tmp_path) == made
+    assert load_keys(Auth(), tmp_path) == made
     assert mode(tmp_path / "secret") == 0o600
     assert [record.message for record in caplog.records] == [
         "the secret file could be read by others; its mode is now 0600"
@@ -112,7 +113,7 @@ def test_our_own_secret_is_made_private_again(tmp_path: Path, caplog: pytest.Log
 def test_a_damaged_secret_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"short\n")
     with pytest.raises(OperatorError, match="line 1 has 5 bytes"):
-        load_keys(secret="", secret_file="", data_dir=tmp_path)
+        load_keys(Auth(), tmp_path)
     assert (tmp_path / "secret").read_bytes() == b"short\n"
 
 
@@ -120,14 +121,14 @@ def test_a_given_file_is_read_and_left_alone(tmp_path: Path, caplog: pytest.LogC
     path = tmp_path / "keys"
     path.write_bytes(b"a" * 32 + b"\n" + b"b" * 32 + b"\n")
     path.chmod(0o440)
-    assert load_keys(secret="", secret_file=str(path), data_dir=tmp_path) == (b"a" * 32, b"b" * 32)
+    assert load_keys(Auth(secret_file=str(path)), tmp_path) == (b"a" * 32, b"b" * 32)
     assert mode(path) == 0o440
     assert os.listdir(tmp_path) == ["keys"]
     assert [record.message for record in caplog.records] == ["the secret file can be read by others than its owner"]
 
 
 def test_a_given_secret_needs_no_file(tmp_path: Path) -> None:
-    assert load_keys(secret="ä" * 16 + "\nb" + "\udcff" * 32, secret_file="", data_dir=tmp_path) == (
+    assert load_keys(Auth(secret="ä" * 16 + "\nb" + "\udcff" * 32), tmp_path) == (
         "ä".encode() * 16,
         b"b" + b"\xff" * 32,
     )
@@ -144,10 +145,10 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         "huge": "has more than 65536 bytes",
     }.items():
         with pytest.raises(OperatorError) as caught:
-            load_keys(secret="", secret_file=str(tmp_path / name), data_dir=tmp_path)
+            load_keys(Auth(secret_file=str(tmp_path / name)), tmp_path)
         assert str(caught.value) == f"[auth] secret_file {tmp_path / name} {problem}"
 
 
 def test_a_missing_data_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="No such file or directory"):
-        load_keys(secret="", secret_file="", data_dir=tmp_path / "missing")
+        load_keys(Auth(), tmp_path / "missing")

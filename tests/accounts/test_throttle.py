@@ -7,9 +7,9 @@ import pytest
 
 from shortener import errors
 from shortener.accounts.service import AccountService
-from shortener.accounts.throttle import LoginRates, LoginThrottle
+from shortener.accounts.throttle import LoginThrottle
 from shortener.clock import Clock
-from shortener.limits import Rate
+from shortener.config.sections import Limits
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
 from tests.support.fakes import FakeClock, FakeTimer, FakeTransactions
 
@@ -110,8 +110,10 @@ async def test_trying_many_accounts_from_one_address_is_slowed_down(throttled: T
 
 async def test_attempts_are_limited_by_address_right_or_wrong(clock: FakeClock) -> None:
     timer = FakeTimer()
-    rates = LoginRates(attempts=Rate(60, 3), address_failures=Rate(0, 1), failures=Rate(0, 1))
-    made = Throttled(LoginThrottle(rates, keys_max=100, timer=timer), timer, clock)
+    limits = Limits(
+        logins_per_minute=60, logins_burst=3, address_login_failures_per_minute=0, login_failures_per_minute=0
+    )
+    made = Throttled(LoginThrottle(limits, timer), timer, clock)
     await made.service.register(OWNER, PASSWORD, "Owner")
     assert [await made.login(WRONG) for _ in range(4)] == ["wrong"] * 3 + [1]
     timer.tick(1)

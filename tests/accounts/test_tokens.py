@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.tokens import JwtTokens, key_id
+from shortener.config.sections import Auth
 from tests.accounts.builders import an_account
 from tests.support.fakes import FakeClock
 
@@ -36,10 +37,7 @@ def jwt_tokens(*keys: bytes, clock: FakeClock, cache_size_max: int = 100) -> Jwt
     numbers = iter(range(1, 1000))
     return JwtTokens(
         keys or (KEY,),
-        ttl_seconds=WEEK,
-        issuer="shortener",
-        audience="audience",
-        cache_size_max=cache_size_max,
+        Auth(token_ttl_seconds=WEEK, issuer="shortener", audience="audience", token_cache_size_max=cache_size_max),
         clock=clock,
         new_id=lambda: f"id-{next(numbers)}",
     )

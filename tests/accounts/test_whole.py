@@ -1,6 +1,7 @@
 """The module as it is wired in earnest: SQLite, Argon2id and signed tokens."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +11,7 @@ from shortener.accounts.passwords import Argon2idPasswords
 from shortener.accounts.service import AccountService, SignedIn
 from shortener.accounts.sqlite import SqliteAccountStore
 from shortener.accounts.tokens import JwtTokens
+from shortener.config.sections import Auth
 from shortener.ids import random_id
 from shortener.storage.sqlite.database import SqliteDatabase
 from tests.accounts.fakes import a_throttle
@@ -20,16 +22,8 @@ EMAIL, PASSWORD = "user@example.com", "securePassword123"
 
 @pytest.fixture
 async def whole(database: SqliteDatabase, clock: FakeClock) -> AsyncIterator[AccountService]:
-    passwords = Argon2idPasswords(threads=2, queue_max=8)
-    tokens = JwtTokens(
-        [b"k" * 32],
-        ttl_seconds=604_800,
-        issuer="shortener",
-        audience="shortener",
-        cache_size_max=100,
-        clock=clock,
-        new_id=random_id,
-    )
+    passwords = Argon2idPasswords(Auth(hash_threads=2, hash_queue_max=8, hash_wait_seconds=math.inf))
+    tokens = JwtTokens([b"k" * 32], Auth(), clock=clock, new_id=random_id)
     yield AccountService(
         SqliteAccountStore(database),
         database.transaction,

@@ -11,6 +11,7 @@ from shortener.analytics.clients.visitors import open_visitors
 from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.journal.records import encode, encode_client
 from shortener.analytics.model import NOWHERE, START
+from shortener.config.sections import Auth
 from shortener.idempotency.opening import load_secret
 from shortener.links import LinkRef
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
@@ -30,7 +31,7 @@ def click_on(journal: Journal) -> None:
 async def data_dir(tmp_path: Path) -> Path:
     directory = tmp_path / "data"
     await fill(directory, World(LINKS, CLICKS, NOW - YEAR_SECONDS, NOW, "zipf", 1), Progress(disable=True))
-    load_keys(secret="", secret_file="", data_dir=directory)
+    load_keys(Auth(), directory)
     load_secret(directory / "idempotency.key")
     open_visitors(directory / "visitor.key", rotation="never", clock=lambda: int(time.time()))
     settings = {"segment_size_max": 1 << 20, "durability": "kernel", "sync_seconds": 0.01}

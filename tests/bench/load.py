@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from shortener.analytics.model import Click
 from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.config.sections import Storage
 from shortener.errors import OperatorError
 from shortener.links import Link, LinkRef, NewLink
 from shortener.links.sqlite import SqliteLinkStore
@@ -40,12 +41,14 @@ async def fill(data_dir: Path, world: World, progress: Progress) -> None:
         migrate(path, migrations, busy_timeout_seconds=5.0, clock=lambda: int(time.time()), on_applied=lambda _: None)
         async with open_database(
             path,
-            readers=1,
-            batch_max=4,
-            queue_max=16,
-            gather_seconds=0.0,
-            busy_timeout_seconds=5.0,
-            cache_bytes=CACHE_BYTES,
+            Storage(
+                readers=1,
+                batch_max=4,
+                queue_max=16,
+                gather_seconds=0.0,
+                busy_timeout_seconds=5.0,
+                cache_bytes=CACHE_BYTES,
+            ),
         ) as database:
             first_id = await _fill_links(database, world, progress)
             await _fill_clicks(database, world, first_id, progress)

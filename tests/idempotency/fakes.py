@@ -1,6 +1,7 @@
 """Stand-ins for what replays need from outside. Importable by other modules' tests."""
 
 from shortener.clock import Clock
+from shortener.config.sections import Idempotency
 from shortener.idempotency import Replays
 from shortener.idempotency.ports import Kept, ReplayStore
 from shortener.tx import Transactions, Tx
@@ -49,6 +50,5 @@ def some_replays(
         transactions=transactions or FakeTransactions(),
         clock=clock or FakeClock(),
         secret=SECRET,
-        ttl_seconds=ttl_seconds,
-        keys_max=keys_max,
+        limits=Idempotency(ttl_seconds=ttl_seconds, keys_max=keys_max),
     )

@@ -3,10 +3,11 @@
 import pytest
 
 from shortener import errors
-from shortener.limits import Kind, Limits, Rate, Rates, address_key
+from shortener.config import sections
+from shortener.limits import Kind, RateLimits, address_key
 from tests.support.fakes import FakeTimer
 
-OFF = Rate(0, 1)
+OFF = {"creates_per_minute": 0, "registrations_per_minute": 0, "misses_per_minute": 0}
 
 
 @pytest.mark.parametrize(
@@ -29,13 +30,12 @@ def test_an_address_is_limited_by_what_one_subscriber_has(address: str, key: str
     assert address_key(address) == key
 
 
-def limits(**rates: Rate) -> tuple[Limits, FakeTimer]:
+def limits(**keys: int) -> tuple[RateLimits, FakeTimer]:
     timer = FakeTimer()
-    whole = {"creates": OFF, "registrations": OFF, "misses": OFF} | rates
-    return Limits(Rates(**whole), keys_max=100, timer=timer), timer
+    return RateLimits(sections.Limits(**OFF | keys, keys_max=100), timer), timer
 
 
-def admitted(under: Limits, kind: Kind, address: str, account_id: str = "") -> bool:
+def admitted(under: RateLimits, kind: Kind, address: str, account_id: str = "") -> bool:
     try:
         under.admit(kind, address, account_id)
     except errors.Exhausted:
@@ -44,7 +44,7 @@ def admitted(under: Limits, kind: Kind, address: str, account_id: str = "") -> b
 
 
 def test_creates_count_by_address_and_by_account() -> None:
-    under, timer = limits(creates=Rate(2, 2))
+    under, timer = limits(creates_per_minute=2, creates_burst=2)
     assert [admitted(under, "creates", "192.0.2.1", "1") for _ in range(3)] == [True, True, False]
     assert not admitted(under, "creates", "192.0.2.2", "1")  # the account
     assert not admitted(under, "creates", "192.0.2.1", "2")  # the address
@@ -61,14 +61,14 @@ def test_creates_count_by_address_and_by_account() -> None:
 
 
 def test_registrations_count_by_address() -> None:
-    under, _ = limits(registrations=Rate(2, 1))
+    under, _ = limits(registrations_per_minute=2, registrations_burst=1)
     assert admitted(under, "registrations", "2001:db8::1", "1")
     assert not admitted(under, "registrations", "2001:db8::2", "2")
     assert admitted(under, "registrations", "2001:db8:0:1::1", "2")
 
 
 def test_misses_are_counted_after_the_fact() -> None:
-    under, timer = limits(misses=Rate(60, 2))
+    under, timer = limits(misses_per_minute=60, misses_burst=2)
     for _ in range(10):
         under.check_misses("192.0.2.1")  # asking costs nothing
     for _ in range(2):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shortener.config.sections import Cache, Storage
 from shortener.links.cache import CachedLinkStore
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.sql import sql
@@ -17,12 +18,9 @@ MIGRATION = Path(__file__).parents[2] / "migrations" / "sqlite" / "0001_links.sq
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     opening = open_database(
         tmp_path / "test.db",
-        readers=2,
-        batch_max=100,
-        queue_max=1000,
-        gather_seconds=0,
-        busy_timeout_seconds=1,
-        cache_bytes=1 << 20,
+        Storage(
+            readers=2, batch_max=100, queue_max=1000, gather_seconds=0, busy_timeout_seconds=1, cache_bytes=1 << 20
+        ),
     )
     async with opening as opened:
         for statement in MIGRATION.read_text().split(";\n"):
@@ -45,4 +43,6 @@ def timer() -> Timer:
 
 @pytest.fixture
 def cache(inner: SlowStore, timer: Timer) -> CachedLinkStore:
-    return CachedLinkStore(inner, size_max=3, ttl_seconds=900, unknown_size_max=3, unknown_ttl_seconds=5, timer=timer)
+    return CachedLinkStore(
+        inner, Cache(size_max=3, ttl_seconds=900, missing_size_max=3, missing_ttl_seconds=5), timer=timer
+    )

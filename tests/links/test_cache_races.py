@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shortener.config.sections import Cache
 from shortener.links import Link
 from shortener.links.cache import CachedLinkStore
 from shortener.links.sqlite import SqliteLinkStore
@@ -132,7 +133,7 @@ async def test_counters_of_an_earlier_life_do_not_count(cache: CachedLinkStore) 
 async def test_no_order_of_reads_and_writes_gives_a_stale_answer(database: SqliteDatabase, seed: int) -> None:
     """Acknowledged writes are seen by every later read, on the real store, with caches too small for the codes."""
     cache = CachedLinkStore(
-        SqliteLinkStore(database), size_max=4, ttl_seconds=0.02, unknown_size_max=2, unknown_ttl_seconds=0.02
+        SqliteLinkStore(database), Cache(size_max=4, ttl_seconds=0.02, missing_size_max=2, missing_ttl_seconds=0.02)
     )
     chance = random.Random(seed)
     codes = [f"code{number}" for number in range(6)]

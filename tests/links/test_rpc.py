@@ -13,6 +13,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.testing import ChannelFor
 
 from shortener import errors
+from shortener.config.sections import Cache
 from shortener.gen import url as pb
 from shortener.links import LinkService
 from shortener.links.cache import CachedLinkStore
@@ -279,7 +280,7 @@ class ReadyStream:
 
 async def test_get_url_does_not_suspend_when_the_link_is_in_memory() -> None:
     cache = CachedLinkStore(
-        MemoryLinkStore(), size_max=10, ttl_seconds=900, unknown_size_max=10, unknown_ttl_seconds=10
+        MemoryLinkStore(), Cache(size_max=10, ttl_seconds=900, missing_size_max=10, missing_ttl_seconds=10)
     )
     rpc = UrlRpc(a_link_service(store=cache))
     await rpc.create_url(CREATE)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from shortener.config.sections import Cache
 from shortener.links import Link, LinkRef, LinkStore
 from shortener.links.cache import CachedLinkStore
 from shortener.links.sqlite import SqliteLinkStore
@@ -37,7 +38,7 @@ class Kept:
 
 
 def cached(inner: LinkStore) -> CachedLinkStore:
-    return CachedLinkStore(inner, size_max=10, ttl_seconds=900, unknown_size_max=10, unknown_ttl_seconds=10)
+    return CachedLinkStore(inner, Cache(size_max=10, ttl_seconds=900, missing_size_max=10, missing_ttl_seconds=10))
 
 
 @pytest.fixture(params=["memory", "sqlite", "cached memory", "cached sqlite"])

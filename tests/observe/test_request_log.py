@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from shortener.config.sections import Log
 from shortener.observe import request_log as requestlog
 from shortener.observe.request_log import PIPE_BYTES, SLOW_LINES_MAX, open_request_log
 from tests.observe.test_metrics import Site, metrics, value
@@ -24,7 +25,7 @@ def lines_of(*pieces: bytes) -> list[dict[str, Any]]:
 
 def test_a_line_tells_route_status_time_size_and_id() -> None:
     pieces: list[bytes] = []
-    with open_request_log(access=True, slow_seconds=0, line_format="json", write=pieces.append) as requests:
+    with open_request_log(Log(access=True, slow_seconds=0, format="json"), pieces.append) as requests:
         assert requests.least_seconds == 0
         requests.add("rest", "GET /api/urls", 200, 0.0123456, request_id="abc", size=17)
         requests.add("grpc", "/url.URLService/GetURL", "NOT_FOUND", 2.0)
@@ -48,7 +49,7 @@ def test_a_line_tells_route_status_time_size_and_id() -> None:
 
 def test_text_lines_are_one_line_each() -> None:
     pieces: list[bytes] = []
-    with open_request_log(access=True, slow_seconds=0, line_format="text", write=pieces.append) as requests:
+    with open_request_log(Log(access=True, slow_seconds=0, format="text"), pieces.append) as requests:
         requests.add("rest", "GET /\n", 200, 0.001, request_id="abc", size=1)
     [line] = b"".join(pieces).decode().splitlines()
     assert line.endswith(
@@ -58,7 +59,7 @@ def test_text_lines_are_one_line_each() -> None:
 
 def test_pieces_are_what_a_pipe_takes_at_once_and_end_with_a_line() -> None:
     pieces: list[bytes] = []
-    with open_request_log(access=True, slow_seconds=0, line_format="json", write=pieces.append) as requests:
+    with open_request_log(Log(access=True, slow_seconds=0, format="json"), pieces.append) as requests:
         for _ in range(500):
             requests.add("redirect", "GET /{short_code}", 302, 0.001, size=0)
     assert len(lines_of(*pieces)) == 500
@@ -74,7 +75,7 @@ def test_a_reader_that_does_not_read_costs_lines_and_nothing_else(monkeypatch: p
         stuck.set()
         assert go_on.wait(10)
 
-    with open_request_log(access=True, slow_seconds=0, line_format="json", write=write) as requests:
+    with open_request_log(Log(access=True, slow_seconds=0, format="json"), write) as requests:
         requests.add("rest", "GET /api/urls", 200, 0.001)
         assert stuck.wait(10)
         for _ in range(25):
@@ -88,13 +89,13 @@ def test_lines_that_cannot_be_written_are_counted() -> None:
     def write(_piece: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    with open_request_log(access=True, slow_seconds=0, line_format="json", write=write) as requests:
+    with open_request_log(Log(access=True, slow_seconds=0, format="json"), write) as requests:
         requests.add("rest", "GET /api/urls", 200, 0.001)
     assert requests.dropped == 1
 
 
 def test_slow_requests_are_warned_of_ten_times_a_second_at_most(caplog: pytest.LogCaptureFixture) -> None:
-    with open_request_log(access=False, slow_seconds=0.5, line_format="json") as requests:
+    with open_request_log(Log(access=False, slow_seconds=0.5, format="json")) as requests:
         assert requests.least_seconds == 0.5
         for _ in range(50):
             requests.add("rest", "GET /api/urls", 200, 0.5, request_id="abc")
@@ -110,7 +111,7 @@ def test_slow_requests_are_warned_of_ten_times_a_second_at_most(caplog: pytest.L
 
 
 def test_off_is_off() -> None:
-    with open_request_log(access=False, slow_seconds=0, line_format="json") as requests:
+    with open_request_log(Log(access=False, slow_seconds=0, format="json")) as requests:
         assert requests.least_seconds == float("inf")
         requests.add("rest", "GET /api/urls", 200, 1e9)
     assert (requests.slow, len(requests.waiting)) == (0, 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shortener.config.sections import Links
 from shortener.links.lists.screen import followed, load_screen
 from shortener.server import process as serving
 from tests.promises.scheduling import queued_by_thread
@@ -52,7 +53,7 @@ async def test_a_long_list_does_not_hold_the_loop(
     path = tmp_path / "hosts"
     path.write_text("".join(f"0.0.0.0 {number:x}.host.example\n" for number in range(count)))
     began = time.monotonic()
-    screen = load_screen(blocklist=str(path), blocklist_size_max=count + 1, quarantine="", quarantine_size_max=1)
+    screen = load_screen(Links(blocklist_file=str(path), blocklist_size_max=count + 1))
     start_seconds = time.monotonic() - began
     assert screen is not None
     assert screen.hosts is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import open_database
 from shortener.storage.sqlite.migrate import load_migrations, migrations_folder
 from tests.bench import load
@@ -36,7 +37,8 @@ async def filled(path: Path, clicks: int) -> None:
     apply(path, load_migrations(migrations_folder())[:FIRST])
     world = World(max(clicks // 10_000, 10), clicks, END - 86_400, END, "zipf", 1)
     async with open_database(
-        path, readers=1, batch_max=4, queue_max=16, gather_seconds=0, busy_timeout_seconds=5, cache_bytes=256 << 20
+        path,
+        Storage(readers=1, batch_max=4, queue_max=16, gather_seconds=0, busy_timeout_seconds=5, cache_bytes=256 << 20),
     ) as database:
         first_id = await load._fill_links(database, world, Progress(disable=True))
         await load._fill_clicks(database, world, first_id, Progress(disable=True))

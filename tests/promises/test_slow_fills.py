@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shortener.config.sections import Cache
 from shortener.links import Link
 from shortener.links.cache import CachedLinkStore
 from tests.links.builders import a_new_link
@@ -52,7 +53,9 @@ class World:
         self.store = LateStore(self.dice)
         self.now = 0.0
         self.cache = CachedLinkStore(
-            self.store, size_max=1, ttl_seconds=3, unknown_size_max=1, unknown_ttl_seconds=3, timer=lambda: self.now
+            self.store,
+            Cache(size_max=1, ttl_seconds=3, missing_size_max=1, missing_ttl_seconds=3),
+            timer=lambda: self.now,
         )
         self.histories = {code: History() for code in CODES}
         self.reads = 0

@@ -5,12 +5,11 @@ import json
 
 import pytest
 
-from shortener.limits import Limits, Rate, Rates
+from shortener.config import sections
+from shortener.limits import RateLimits
 from shortener.links.model import Link
 from tests.redirect.fakes import NOW, World, a_link, get
 from tests.support.fakes import FakeTimer
-
-OFF = Rate(0, 1)
 
 
 @pytest.fixture
@@ -19,12 +18,12 @@ def timer() -> FakeTimer:
 
 
 @pytest.fixture
-def misses(timer: FakeTimer) -> Limits:
+def misses(timer: FakeTimer) -> RateLimits:
     """Three misses, and one more every two seconds."""
-    return Limits(Rates(creates=OFF, registrations=OFF, misses=Rate(30, 3)), keys_max=100, timer=timer)
+    return RateLimits(sections.Limits(misses_per_minute=30, misses_burst=3), timer)
 
 
-async def test_over_the_limit_nothing_is_looked_up(misses: Limits, timer: FakeTimer) -> None:
+async def test_over_the_limit_nothing_is_looked_up(misses: RateLimits, timer: FakeTimer) -> None:
     world = World()
     world.links.keep(a_link("stored1"))
     async with world.open(misses=misses):
@@ -42,7 +41,7 @@ async def test_over_the_limit_nothing_is_looked_up(misses: Limits, timer: FakeTi
     assert len(world.clicks.recorded) == 1
 
 
-async def test_hits_and_gone_links_cost_nothing(misses: Limits) -> None:
+async def test_hits_and_gone_links_cost_nothing(misses: RateLimits) -> None:
     world = World()
     world.links.keep(a_link("stored1"), a_link("deleted", deleted_at=NOW - 1), a_link("expired", expires_at=NOW - 1))
     paths = ["/stored1", "/deleted", "/expired", "/", "/robots.txt", "/no", "/not.a.code"] * 5
@@ -53,7 +52,7 @@ async def test_hits_and_gone_links_cost_nothing(misses: Limits) -> None:
     assert [answer.status for answer in answers] == [404, 404, 404, 429]
 
 
-async def test_what_is_in_memory_is_answered_over_the_limit_too(misses: Limits) -> None:
+async def test_what_is_in_memory_is_answered_over_the_limit_too(misses: RateLimits) -> None:
     world = World()
     world.links.keep(a_link("hot1234"), a_link("dead123", deleted_at=NOW - 1), cached=True)
     chunked = get("/hot1234", "Transfer-Encoding: chunked") + b"0\r\n\r\n"  # not the lane's
@@ -66,7 +65,7 @@ async def test_what_is_in_memory_is_answered_over_the_limit_too(misses: Limits) 
         assert (world.server.traffic.fast, world.server.traffic.slow) == (1, 2)
 
 
-async def test_the_lane_looks_nothing_up_over_the_limit(misses: Limits) -> None:
+async def test_the_lane_looks_nothing_up_over_the_limit(misses: RateLimits) -> None:
     world = World()
     world.links.keep(a_link("stored1"))
     looked_up: list[str] = []
@@ -84,13 +83,13 @@ async def test_the_lane_looks_nothing_up_over_the_limit(misses: Limits) -> None:
         assert world.server.traffic.fast == 1
 
 
-async def test_heads_are_misses_too(misses: Limits) -> None:
+async def test_heads_are_misses_too(misses: RateLimits) -> None:
     async with World().open(misses=misses) as world:
         answers = await world.ask(*(get("/unknown", method="HEAD") for _ in range(4)))
     assert [answer.status for answer in answers] == [404, 404, 404, 429]
 
 
-async def test_each_address_has_its_own_limit_behind_a_trusted_proxy(misses: Limits) -> None:
+async def test_each_address_has_its_own_limit_behind_a_trusted_proxy(misses: RateLimits) -> None:
     def asked_by(*forwarded: str) -> bytes:
         return get("/unknown", *(f"X-Forwarded-For: {each}" for each in forwarded))
 
@@ -111,7 +110,7 @@ async def test_each_address_has_its_own_limit_behind_a_trusted_proxy(misses: Lim
     assert [answer.status for answer in answers] == [404, 404, 404, 429]
 
 
-async def test_the_refusal_is_a_page_or_problem_details(misses: Limits) -> None:
+async def test_the_refusal_is_a_page_or_problem_details(misses: RateLimits) -> None:
     async with World().open(misses=misses) as world:
         await world.ask(*(get("/unknown") for _ in range(3)))
         page, problem = await world.ask(get("/unknown"), get("/unknown", "Accept: application/problem+json"))
@@ -126,7 +125,7 @@ async def test_the_refusal_is_a_page_or_problem_details(misses: Limits) -> None:
     }
 
 
-async def test_a_store_that_fails_is_no_miss(misses: Limits) -> None:
+async def test_a_store_that_fails_is_no_miss(misses: RateLimits) -> None:
     world = World()
     world.links.failure = RuntimeError("broken")
     async with world.open(misses=misses):

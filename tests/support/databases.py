@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyroaring import BitMap
 
+from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
 from shortener.storage.sqlite.sql import Database, Row
@@ -26,12 +27,9 @@ def migrate_file(path: Path) -> None:
 async def opened(path: Path) -> AsyncIterator[SqliteDatabase]:
     async with open_database(
         path,
-        readers=1,
-        batch_max=100,
-        queue_max=1000,
-        gather_seconds=0.0,
-        busy_timeout_seconds=5.0,
-        cache_bytes=1 << 20,
+        Storage(
+            readers=1, batch_max=100, queue_max=1000, gather_seconds=0.0, busy_timeout_seconds=5.0, cache_bytes=1 << 20
+        ),
     ) as database:
         yield database
 

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.sql import SqlTx, sql
 from shortener.tx import Tx
@@ -28,12 +29,14 @@ def opening(
 ) -> AbstractAsyncContextManager[SqliteDatabase]:
     return open_database(
         path,
-        readers=readers,
-        batch_max=batch_max,
-        queue_max=queue_max,
-        gather_seconds=gather_seconds,
-        busy_timeout_seconds=busy_timeout_seconds,
-        cache_bytes=1 << 20,
+        Storage(
+            readers=readers,
+            batch_max=batch_max,
+            queue_max=queue_max,
+            gather_seconds=gather_seconds,
+            busy_timeout_seconds=busy_timeout_seconds,
+            cache_bytes=1 << 20,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from shortener.config.loading import ConfigError
+from shortener.config.sections import Links
 from shortener.errors import OperatorError
 from shortener.links.destination import host_of
 from shortener.links.lists.blocklist import Blocklist, read_blocklist, read_codes
@@ -57,14 +58,16 @@ class Screen:
         return self.blocks(link.destination)
 
 
-def load_screen(*, blocklist: str, blocklist_size_max: int, quarantine: str, quarantine_size_max: int) -> Screen | None:
+def load_screen(lists: Links) -> Screen | None:
     """Read both lists, named by their files; None when neither is named. Blocks. Raises `ConfigError`."""
     hosts = codes = None
-    if blocklist:
-        read_hosts = partial(read_blocklist, size_max=blocklist_size_max)
-        hosts = _named("blocklist_file", blocklist, read_hosts)
-    if quarantine:
-        codes = _named("quarantine_file", quarantine, partial(read_codes, size_max=quarantine_size_max))
+    if lists.blocklist_file:
+        read_hosts = partial(read_blocklist, size_max=lists.blocklist_size_max)
+        hosts = _named("blocklist_file", lists.blocklist_file, read_hosts)
+    if lists.quarantine_file:
+        codes = _named(
+            "quarantine_file", lists.quarantine_file, partial(read_codes, size_max=lists.quarantine_size_max)
+        )
     return Screen(hosts, codes) if hosts or codes else None
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from shortener.config.sections import Storage
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.sqlite.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
 from shortener.storage.sqlite.readers import Readers, ReaderStats
@@ -81,16 +82,7 @@ class SqliteDatabase:
 
 
 @asynccontextmanager
-async def open_database(
-    path: Path,
-    *,
-    readers: int,
-    batch_max: int,
-    queue_max: int,
-    gather_seconds: float,
-    busy_timeout_seconds: float,
-    cache_bytes: int,
-) -> AsyncIterator[SqliteDatabase]:
+async def open_database(path: Path, settings: Storage) -> AsyncIterator[SqliteDatabase]:
     """Open the database file at `path`, made if missing, for as long as the block lasts.
 
     `readers` (at least one) connections read at once. At most `batch_max` units of work share a commit; `queue_max`
@@ -105,12 +97,12 @@ async def open_database(
     with ExitStack() as behind_all_connections:
         try:
             # Opening goes on to its end when cancelled, so that the list holds all there is to close.
-            await finish(_open_threads(threads, path, readers, busy_timeout_seconds, cache_bytes))
+            await finish(_open_threads(threads, path, settings))
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             behind_all_connections.callback(os.close, file)
-            writer = Writer(threads[0], batch_max=batch_max, queue_max=queue_max, gather_seconds=gather_seconds)
+            writer = Writer(threads[0], settings)
             writer.start()
-            pool = Readers(threads[1:], queue_max=queue_max)
+            pool = Readers(threads[1:], queue_max=settings.queue_max)
             database = SqliteDatabase(writer, pool, Scrubber(threads[0], path, file))
             try:
                 yield database
@@ -120,15 +112,14 @@ async def open_database(
             await finish(_close_threads(threads))
 
 
-async def _open_threads(
-    threads: list[SqliteThread], path: Path, readers: int, busy_timeout_seconds: float, cache_bytes: int
-) -> None:
+async def _open_threads(threads: list[SqliteThread], path: Path, settings: Storage) -> None:
     """Open the writer, then the readers."""
-    threads.append(await open_thread("sqlite-writer", path, writer_pragmas(cache_bytes), busy_timeout_seconds))
+    timeout = settings.busy_timeout_seconds
+    threads.append(await open_thread("sqlite-writer", path, writer_pragmas(settings.cache_bytes), timeout))
     await threads[0].run(step_back)  # reads, redirects and calls go before writes that nobody may be waiting for
-    for number in range(1, readers + 1):
-        pragmas = reader_pragmas(cache_bytes)
-        threads.append(await open_thread(f"sqlite-reader-{number}", path, pragmas, busy_timeout_seconds))
+    for number in range(1, settings.readers + 1):
+        pragmas = reader_pragmas(settings.cache_bytes)
+        threads.append(await open_thread(f"sqlite-reader-{number}", path, pragmas, timeout))
 
 
 async def _close_threads(threads: list[SqliteThread]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from shortener import errors
+from shortener.config.sections import Storage
 from shortener.observe.histogram import FAST_SECONDS, SIZES, Histogram
 from shortener.storage.sqlite.connection import SqliteThread
 from shortener.storage.sqlite.faults import raise_translated
@@ -132,12 +133,10 @@ class _Batch:
 class Writer:
     """Queues units of work and commits them in groups. Opened by `start`, ended by `close`."""
 
-    def __init__(self, thread: SqliteThread, *, batch_max: int, queue_max: int, gather_seconds: float) -> None:
+    def __init__(self, thread: SqliteThread, settings: Storage) -> None:
         self.stats = WriterStats()
         self._thread = thread
-        self._batch_max = batch_max
-        self._queue_max = queue_max
-        self._gather_seconds = gather_seconds
+        self._settings = settings
         self._waiting: OrderedDict[_Unit, None] = OrderedDict()
         self._enough = 1  # units that wake the task
         self._wake: asyncio.Future[None] | None = None
@@ -158,7 +157,7 @@ class Writer:
         """See `Database.transaction`."""
         if self._closing:
             raise errors.Unavailable("the database is closed")
-        if len(self._waiting) >= self._queue_max:
+        if len(self._waiting) >= self._settings.queue_max:
             raise errors.Exhausted("too many writes are waiting", overload=True)
         unit = _Unit(work, asyncio.get_running_loop().create_future())
         self._waiting[unit] = None
@@ -199,7 +198,7 @@ class Writer:
         if not self._waiting and not self._closing:
             await self._sleep(1, None)
         if not self._closing and len(self._waiting) < self._company:
-            await self._sleep(self._company, self._gather_seconds)
+            await self._sleep(self._company, self._settings.gather_seconds)
         return bool(self._waiting) or not self._closing
 
     async def _sleep(self, enough: int, seconds: float | None) -> None:
@@ -220,7 +219,7 @@ class Writer:
 
     def _take(self) -> list[_Unit]:
         units: list[_Unit] = []
-        while self._waiting and len(units) < self._batch_max:
+        while self._waiting and len(units) < self._settings.batch_max:
             unit, _ = self._waiting.popitem(last=False)
             if not unit.done.done():
                 units.append(unit)
@@ -233,7 +232,7 @@ class Writer:
         finally:
             # Those who are answered now may come again, beside those who came meanwhile. A lone caller never waits.
             callers = len(units) + len(self._waiting)
-            self._company = min(callers, self._batch_max) if callers > 1 else 0
+            self._company = min(callers, self._settings.batch_max) if callers > 1 else 0
             self._answer(batch)
 
     def _answer(self, batch: _Batch) -> None:

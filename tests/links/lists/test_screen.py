@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
+from shortener.config.sections import Links
 from shortener.errors import OperatorError
 from shortener.links.lists.screen import MEMO_MAX, Screen, followed, load_screen
 from tests.links.builders import a_link
@@ -20,10 +21,12 @@ KEPT = "a list was not read again, the one before it holds"
 
 def screen_of(hosts: Path | None = None, codes: Path | None = None, size_max: int = 1000) -> Screen:
     screen = load_screen(
-        blocklist=str(hosts or ""),
-        blocklist_size_max=size_max,
-        quarantine=str(codes or ""),
-        quarantine_size_max=size_max,
+        Links(
+            blocklist_file=str(hosts or ""),
+            blocklist_size_max=size_max,
+            quarantine_file=str(codes or ""),
+            quarantine_size_max=size_max,
+        )
     )
     assert screen is not None
     return screen
@@ -57,7 +60,7 @@ def check(screen: Screen) -> None:
 
 
 def test_without_files_there_is_no_screen() -> None:
-    assert load_screen(blocklist="", blocklist_size_max=1, quarantine="", quarantine_size_max=1) is None
+    assert load_screen(Links()) is None
 
 
 def test_what_is_withheld(hosts: Path, codes: Path) -> None:
