@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from shortener import errors
-from shortener.links.hosts import Host, canonical, is_ip_literal, is_loopback, is_readable, to_ascii
+from shortener.links.hosts import (
+    Host,
+    canonical,
+    is_ip_literal,
+    is_loopback,
+    is_readable,
+    same_hosts,
+    to_ascii,
+)
 
 LENGTH_MAX = 8_000
 """Bytes of a destination, as sent and as stored."""
@@ -14,17 +22,17 @@ BASE_URL_LENGTH_MAX = 200
 """Characters; keeps short URLs fit for QR codes that people can print small."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# Classes of RFC 3986; possessive quantifiers keep matching linear.
-_PCHARS = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]++|%[0-9A-Fa-f]{2})*+"
-_PCHARS_OR_MARK = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]++|%[0-9A-Fa-f]{2})*+"
-_REG_NAME = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})++"
+# Classes of RFC 3986. What follows a repeated class never begins with one of its characters: matching is linear.
+_PCHARS = r"[A-Za-z0-9._~!$&'()*+,;=:@/-]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9._~!$&'()*+,;=:@/-]*)*"
+_PCHARS_OR_MARK = r"[A-Za-z0-9._~!$&'()*+,;=:@/?-]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)*"
+_REG_NAME = r"(?=[^:/?#])[A-Za-z0-9._~!$&'()*+,;=-]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9._~!$&'()*+,;=-]*)*"
 _RFC3986 = re.compile(
-    rf"([Hh][Tt][Tt][Pp][Ss]?)://({_REG_NAME}|\[[^\[\]/?#@]++\])(?::([0-9]*+))?"
+    rf"([Hh][Tt][Tt][Pp][Ss]?)://({_REG_NAME}|\[[^\[\]/?#@]+\])(?::([0-9]*))?"
     rf"(?:/{_PCHARS})?(?:\?{_PCHARS_OR_MARK})?(?:\#{_PCHARS_OR_MARK})?"
 )
-_HOST = re.compile(r"[^:]*+://(\[[^\]]*+\]|[^/?#:]*+)")
-_LOOSE = re.compile(r"([Hh][Tt][Tt][Pp][Ss]?)://([^/?#]*+)([^?#]*+)(\?[^#]*+)?(#.*+)?", re.DOTALL)
-_AUTHORITY = re.compile(r"(\[[^\[\]]*+\]|[^:\[\]]*+)(?::([0-9]*+))?")
+_HOST = re.compile(r"[^:]*://(\[[^\]]*\]|[^/?#:]*)")
+_LOOSE = re.compile(r"([Hh][Tt][Tt][Pp][Ss]?)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 # Controls (C0, DEL, C1), white space of every script, lone surrogates and the backslash, which browsers read as "/".
 _FORBIDDEN = re.compile("[\x00-\x20\\\\\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -44,8 +52,8 @@ class OwnAddresses:
         return f"{self.base_url}/{short_code}"
 
     def include(self, host: Host, port: int) -> bool:
-        """Tell whether this is one of us: our host or any loopback one, on one of our ports."""
-        return port in self.ports and (host == self.host or is_loopback(host))
+        """Tell whether this is one of us: our host or any loopback one, or what leads to them, on one of our ports."""
+        return port in self.ports and any(each == self.host or is_loopback(each) for each in same_hosts(host))
 
 
 def own_addresses(base_url: str, redirect_port: int) -> OwnAddresses:

@@ -1,24 +1,24 @@
-"""Hosts as browsers read them: every spelling of one host gives one value. Pure, and linear in the text's length."""
+"""Hosts as browsers read them: every spelling of one host gives one value. Pure."""
 
 import ipaddress
 import re
-import string
-import unicodedata
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
-import idna
+from ada_url import URL
 
-Host: TypeAlias = str | ipaddress.IPv4Address | ipaddress.IPv6Address
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Host: TypeAlias = str | Address
 
-HOST_LENGTH_MAX = 1_000
-"""Characters of a host that has to be mapped: a DNS name has at most 253, and mapping seldom shrinks one."""
+ODD_LENGTH_MAX = 1_000
+"""Characters of a host that is percent-encoded or not ASCII. Longer ones take milliseconds to read."""
 DNS_NAME_MAX = 253
-DNS_LABEL_MAX = 63
 
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z][A-Za-z0-9_-]*\.?")
+"""Names that browsers change nothing in but capital letters and a final dot: what nearly all hosts are."""
 _REG_NAME_PLAIN = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=-]+")
-_LAST_LABEL_NUMERIC = re.compile(r"(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
-_BASE_DIGITS = {8: string.octdigits, 10: string.digits, 16: string.hexdigits}
+_LONG_A_LABEL = re.compile(r"xn--[^.]{60}")
+_IPV_FUTURE = re.compile(r"[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+")
 _LOOPBACK_NAMES = frozenset(
     {
         "localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "localhost.localdomain",
@@ -26,24 +26,24 @@ _LOOPBACK_NAMES = frozenset(
     }
 )  # fmt: skip
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+"""What stands before the IPv4 address in the last 64 bits of an ISATAP address (RFC 5214)."""
+
 
 def to_ascii(host: str) -> str | None:
     """Return the host of a URL with A-labels for whatever is not ASCII (UTS 46, as browsers do); None if it has none.
 
-    Unlike IDNA 2008 this allows symbols such as emoji, which are registered and in use.
+    Unlike IDNA 2008 this allows symbols such as emoji, which are registered and in use. `host` holds no character
+    that ends a host in a URL.
     """
-    decoded = _decode(host)
-    if decoded is None or len(decoded) > HOST_LENGTH_MAX:
+    name = _read(host)
+    if name is None or len(name.removesuffix(".")) > DNS_NAME_MAX or _LONG_A_LABEL.search(name):
         return None
-    try:
-        labels = [_a_label(label) for label in idna.uts46_remap(decoded, std3_rules=False).split(".")]
-    except ValueError:  # IDNAError and UnicodeError are; idna raises it bare for characters newer than Python's tables
-        return None
-    # Mapping may give "/", "@" and the like (U+2100 is "a/c"): what is no host must not come out as one.
-    name = ".".join(labels)
-    if len(name.removesuffix(".")) > DNS_NAME_MAX or not _REG_NAME_PLAIN.fullmatch(name):
-        return None
-    return name
+    return name if _REG_NAME_PLAIN.fullmatch(name) else None
 
 
 def canonical(host: str) -> Host:
@@ -53,10 +53,15 @@ def canonical(host: str) -> Host:
     """
     if host.startswith("["):
         return _ipv6(host[1:-1])
-    if "%" in host or not host.isascii():
+    if not _PLAIN.fullmatch(host):
         host = to_ascii(host) or host
     name = host.lower().removesuffix(".")
-    return _ipv4(name) or name
+    if name[-1:].isdigit():
+        try:
+            return ipaddress.IPv4Address(name)
+        except ValueError:
+            pass
+    return name
 
 
 def is_readable(host: str) -> bool:
@@ -65,7 +70,20 @@ def is_readable(host: str) -> bool:
     Percent-encoding may hide names that `to_ascii` refuses and some browser takes: those over its length limit (a
     thousand soft hyphens vanish), characters newer than our tables, quotation marks. What is not UTF-8 nobody reads.
     """
-    return "%" not in host or _decode(host) is None or to_ascii(host) is not None
+    if "%" not in host:
+        return True
+    try:
+        unquote_to_bytes(host).decode()
+    except UnicodeDecodeError:
+        return True
+    return to_ascii(host) is not None
+
+
+def same_hosts(host: Host) -> tuple[Host, ...]:
+    """Return a canonical host, and the IPv4 addresses that it leads to through a translator or a tunnel."""
+    if not isinstance(host, ipaddress.IPv6Address):
+        return (host,)
+    return (host, *map(ipaddress.IPv4Address, _embedded(host)))
 
 
 def is_loopback(host: Host) -> bool:
@@ -77,37 +95,18 @@ def is_loopback(host: Host) -> bool:
 
 def is_ip_literal(text: str) -> bool:
     """Tell whether this is what RFC 3986 allows between brackets: an IPv6 address (without a zone) or IPvFuture."""
-    if re.fullmatch(r"[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+", text):
-        return True
-    return "%" not in text and isinstance(_ipv6(text), ipaddress.IPv6Address | ipaddress.IPv4Address)
+    return bool(_IPV_FUTURE.fullmatch(text)) or ("%" not in text and not isinstance(_ipv6(text), str))
 
 
-def _decode(host: str) -> str | None:
-    """Undo percent-encoding; None when that is not UTF-8."""
-    if "%" not in host:
-        return host
-    try:
-        return unquote_to_bytes(host).decode()
-    except UnicodeDecodeError:
+def _read(host: str) -> str | None:
+    """Return what browsers make of a host; None when they refuse it."""
+    if len(host) > ODD_LENGTH_MAX:
         return None
-
-
-def _a_label(label: str) -> str:
-    """Return one mapped label in ASCII. Raises `idna.IDNAError`."""
-    if label.isascii():
-        return label
-    if len(label) > DNS_LABEL_MAX:
-        raise idna.IDNAError("label too long")  # before Punycode, whose cost grows with the square
-    if unicodedata.category(label[0]).startswith("M"):
-        raise idna.IDNAError("label begins with a combining mark")
-    idna.check_bidi(label)
-    for position, character in enumerate(label):
-        if character in "\u200c\u200d" and not idna.valid_contextj(label, position):
-            raise idna.IDNAError("joiner out of place")
-    a_label = "xn--" + label.encode("punycode").decode("ascii")
-    if len(a_label) > DNS_LABEL_MAX:
-        raise idna.IDNAError("label too long")
-    return a_label
+    try:
+        name: str = URL(f"http://{host}/").hostname
+    except ValueError:
+        return None
+    return name
 
 
 def _ipv6(text: str) -> Host:
@@ -118,35 +117,21 @@ def _ipv6(text: str) -> Host:
     return address.ipv4_mapped or address
 
 
-def _ipv4(name: str) -> ipaddress.IPv4Address | None:
-    """Read an IPv4 address in any of its spellings (WHATWG URL, "IPv4 parser"); None when it is none."""
-    if not _LAST_LABEL_NUMERIC.fullmatch(name.rpartition(".")[2]):
-        return None
-    parts = name.split(".", maxsplit=4)
-    if len(parts) > 4:
-        return None
-    numbers = [_ipv4_number(part) for part in parts]
-    value = 0
-    for number in numbers[:-1]:
-        if number is None or number > 255:
-            return None
-        value = value << 8 | number
-    last_bits = 8 * (5 - len(parts))
-    if numbers[-1] is None or numbers[-1] >> last_bits:
-        return None
-    return ipaddress.IPv4Address(value << last_bits | numbers[-1])
-
-
-def _ipv4_number(text: str) -> int | None:
-    """Read one part; None when it is no number or cannot be part of an address."""
-    if not text:
-        return None
-    base, digits = 10, text
-    if text[:2] in {"0x", "0X"}:
-        base, digits = 16, text[2:]
-    elif text[0] == "0":
-        base = 8
-    digits = digits.lstrip("0") or "0"
-    if len(digits) > 11 or not all(digit in _BASE_DIGITS[base] for digit in digits):
-        return None
-    return int(digits, base)
+def _embedded(address: ipaddress.IPv6Address) -> set[int]:
+    """Return the IPv4 addresses, as numbers, that packets to this address may be sent on to."""
+    bits = int(address)
+    last = bits & 0xFFFF_FFFF
+    found = set()
+    if any(address in network for network in (_COMPATIBLE, _TRANSLATED, _NAT64)):
+        found.add(last)
+    elif address in _NAT64_LOCAL:
+        # The prefix may have any length of RFC 6052 from 48 bits on; the octet after 64 bits is passed over.
+        squeezed = bits >> 64 << 56 | bits & (1 << 56) - 1
+        found = {last, *(squeezed >> shift & 0xFFFF_FFFF for shift in (40, 32, 24))}
+    if address.sixtofour is not None:
+        found.add(int(address.sixtofour))
+    if address.teredo is not None:
+        found |= {int(each) for each in address.teredo}
+    if bits >> 32 & 0xFFFF_FFFF in _ISATAP:
+        found.add(last)
+    return found - {0}

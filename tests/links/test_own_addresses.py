@@ -163,3 +163,54 @@ def test_a_bad_base_url_is_invalid(base_url: str) -> None:
     with pytest.raises(errors.Invalid) as raised:
         own_addresses(base_url, 8081)
     assert raised.value.field == "base_url"
+
+
+def embedding(address: str) -> list[str]:
+    """IPv6 addresses that lead to an IPv4 address through a translator or a tunnel."""
+    number = int(ipaddress.IPv4Address(address))
+    high, low = f"{number >> 16:x}", f"{number & 0xFFFF:x}"
+    client = f"{number >> 16 ^ 0xFFFF:x}:{number & 0xFFFF ^ 0xFFFF:x}"
+    return [
+        f"::{address}",
+        f"::{high}:{low}",
+        f"::ffff:{address}",
+        f"::FFFF:{high}:{low}",
+        f"::ffff:0:{address}",
+        f"64:ff9b::{address}",
+        f"0064:FF9B:0:0:0:0:{high}:{low}",
+        f"64:ff9b:1::{address}",
+        f"64:ff9b:1:abcd::{address}",
+        f"64:ff9b:1:{high}:{low.zfill(4)[:2]}:{low.zfill(4)[2:]}00::",
+        str(ipaddress.IPv6Address(0x64FF9B0001AB << 72 | number >> 24 << 64 | (number & 0xFFFFFF) << 32)),
+        str(ipaddress.IPv6Address(0x64FF9B0001ABCD << 64 | number << 24)),
+        f"2002:{high}:{low}::",
+        f"2002:{high}:{low}:1:2:3:4:5",
+        f"2001::{client}",
+        f"2001:0:{high}:{low}:8000:63bf:3fff:fdd2",
+        f"2001:0:4136:e378:8000:63bf:{client}",
+        f"fe80::5efe:{address}",
+        f"2001:db8::200:5efe:{address}",
+    ]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.200.3.4"])
+@pytest.mark.parametrize("form", range(len(embedding("127.0.0.1"))))
+def test_what_leads_to_loopback_through_ipv6_is_ours(form: int, address: str) -> None:
+    host = embedding(address)[form]
+    assert message_of(f"http://[{host}]:8081/") == "long_url must not be one of our own short URLs"
+    assert parse_destination(f"http://[{host}]:8082/", OWN)
+
+
+@pytest.mark.parametrize("host", embedding("203.0.113.7"))
+def test_what_leads_to_the_address_of_base_url_through_ipv6_is_ours(host: str) -> None:
+    own = own_addresses("http://203.0.113.7", 8081)
+    assert message_of(f"http://[{host}]/", own) == "long_url must not be one of our own short URLs"
+    assert parse_destination(f"http://[{host}]/", own_addresses("http://203.0.113.8", 8081))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["2001:db8::7f00:1", "2003:7f00:1::", "64:ff9c::127.0.0.1", "64:ff9b:2::127.0.0.1", "fe80::5eff:127.0.0.1"],
+)
+def test_other_addresses_that_look_like_it_are_not_ours(host: str) -> None:
+    assert parse_destination(f"http://[{host}]:8081/", OWN)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from shortener.errors import OperatorError
 from shortener.links.destination import host_of, own_addresses, parse_destination
 from shortener.links.lists.blocklist import codes_in, hosts_in, read_blocklist, read_codes
+from tests.links.test_own_addresses import embedding
 
 OWN = own_addresses("http://a-host-of-our-own.example:1", 1)
 
@@ -117,6 +118,14 @@ def test_a_listed_address_blocks_all_its_spellings_and_no_other(host: str) -> No
     assert verdict("203.0.113.9", f"http://{host}/x")
     assert not verdict("203.0.113.8", f"http://{host}/x")
     assert not verdict("113.9", f"http://{host}/x")
+
+
+@pytest.mark.parametrize("host", embedding("1.2.3.4"))
+def test_a_listed_address_blocks_the_ipv6_addresses_that_lead_to_it(host: str) -> None:
+    for listed in ("1.2.3.4", "::ffff:1.2.3.4"):
+        listing = read_blocklist([listed], size_max=10)
+        assert listing.blocks(host_of(parse_destination(f"http://[{host}]/", OWN)))
+    assert not read_blocklist(["1.2.3.5"], size_max=10).blocks(host_of(f"http://[{host}]/"))
 
 
 @pytest.mark.parametrize("host", ["bücher.example", "b%C3%BCcher.example", "xn--bcher-kva.example", "a.BÜCHER.example"])
