@@ -115,6 +115,8 @@ def filled(operation: Operation, email: str, number: int) -> dict[str, Any] | No
         "alias": f"bobs-own-{number}",
         "email": email,
         "password": PASSWORD,
+        "old_password": PASSWORD,
+        "new_password": PASSWORD,
         "name": "Bob",
         "expires_at": 0,
         "omit_qr_code": True,

@@ -23,8 +23,9 @@ STEPS_MAX = 50
 PROMISE = "a cancelled call leaves nothing half done"
 STATE = """SELECT (SELECT count(*) FROM links), (SELECT count(*) FROM links WHERE deleted_at = 0),
     (SELECT coalesce(sum(increments), 0) FROM links), (SELECT coalesce(sum(clicks), 0) FROM links),
-    (SELECT count(*) FROM clicks), (SELECT count(*) FROM accounts), (SELECT count(DISTINCT name) FROM accounts)"""
-NOTHING = (0, 0, 0, 0, 0, 0, 0)
+    (SELECT count(*) FROM clicks), (SELECT count(*) FROM accounts), (SELECT count(DISTINCT name) FROM accounts),
+    (SELECT coalesce(sum(token_version), 0) FROM accounts)"""
+NOTHING = (0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Call:
@@ -88,7 +89,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 Prepare = Callable[[Stage], Any]  # a request, or an awaitable of one
-LINK, CLICK, ACCOUNT = (1, 1, 0, 0, 0, 0, 0), (0, 0, 0, 1, 1, 0, 0), (0, 0, 0, 0, 0, 1, 0)
+LINK, CLICK, ACCOUNT = (1, 1, 0, 0, 0, 0, 0, 0), (0, 0, 0, 1, 1, 0, 0, 0), (0, 0, 0, 0, 0, 1, 0, 0)
 
 
 async def _track(stage: Stage) -> betterproto.Message:
@@ -142,23 +143,36 @@ async def _erase(stage: Stage) -> betterproto.Message:
     return user.EraseUserRequest(user_id=made.user_id)
 
 
+async def _change_password(stage: Stage) -> betterproto.Message:
+    request = _register(stage)
+    made = await stage.call("/user.UserService/Register", request)
+    return user.ChangePasswordRequest(token=made.token, old_password=PASSWORD, new_password="another " + PASSWORD)
+
+
+async def _set_password(stage: Stage) -> betterproto.Message:
+    made = await stage.call("/user.UserService/Register", _register(stage))
+    return user.SetPasswordRequest(user_id=made.user_id, new_password="another " + PASSWORD)
+
+
 METHODS: dict[str, tuple[Prepare, set[tuple[int, ...]]]] = {
     "url.URLService/CreateURL": (lambda _: url.CreateUrlRequest(long_url="https://a.example/", user_id="me"), {LINK}),
     "url.URLService/CreateCustomURL": (_custom, {LINK}),
     "url.URLService/GetURL": (_get, {NOTHING}),
     "url.URLService/ListURLs": (lambda _: url.ListUrLsRequest(user_id="me"), {NOTHING}),
-    "url.URLService/DeleteURL": (_delete, {(0, -1, 0, 0, 0, 0, 0)}),
-    "url.URLService/IncrementClicks": (_increment, {(0, 0, 1, 0, 0, 0, 0)}),
+    "url.URLService/DeleteURL": (_delete, {(0, -1, 0, 0, 0, 0, 0, 0)}),
+    "url.URLService/IncrementClicks": (_increment, {(0, 0, 1, 0, 0, 0, 0, 0)}),
     "user.UserService/Register": (_register, {ACCOUNT}),
-    "user.UserService/CreateUser": (_create_user, {(0, 0, 0, 0, 0, 1, 1)}),
+    "user.UserService/CreateUser": (_create_user, {(0, 0, 0, 0, 0, 1, 1, 0)}),
     "user.UserService/Login": (lambda _: user.LoginRequest(email="me@example.com", password=PASSWORD), {NOTHING}),
     "user.UserService/GetProfile": (lambda stage: user.GetProfileRequest(token=stage.token), {NOTHING}),
-    "user.UserService/UpdateProfile": (_update, {NOTHING, (0, 0, 0, 0, 0, 0, 1)}),
+    "user.UserService/UpdateProfile": (_update, {NOTHING, (0, 0, 0, 0, 0, 0, 1, 0)}),
     "user.UserService/ValidateToken": (lambda stage: user.ValidateTokenRequest(token=stage.token), {NOTHING}),
     "user.UserService/GetUser": (lambda _: user.GetUserRequest(user_id=1), {NOTHING}),
     "user.UserService/ListUsers": (lambda _: user.ListUsersRequest(), {NOTHING}),
+    "user.UserService/ChangePassword": (_change_password, {(0, 0, 0, 0, 0, 0, 0, 1)}),
+    "user.UserService/SetPassword": (_set_password, {(0, 0, 0, 0, 0, 0, 0, 1)}),
     "user.UserService/ExportUser": (lambda _: user.ExportUserRequest(user_id="1", with_clicks=True), {NOTHING}),
-    "user.UserService/EraseUser": (_erase, {(0, 0, 0, 0, 0, -1, 0)}),
+    "user.UserService/EraseUser": (_erase, {(0, 0, 0, 0, 0, -1, 0, 0)}),
     "analytics.AnalyticsService/TrackClick": (_track, {CLICK}),
     "analytics.AnalyticsService/GetStats": (_stats, {NOTHING}),
     "analytics.AnalyticsService/GetTimeSeries": (_series, {NOTHING}),
