@@ -3,15 +3,14 @@
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from shortener.analytics.clients.countries import country_name
 from shortener.analytics.clients.geo import open_geo
 from shortener.analytics.clients.recorder import ClickDescriber, ClickRecorder
 from shortener.analytics.clients.user_agent import UserAgents
-from shortener.analytics.clients.visitors import Rotation, open_visitors
+from shortener.analytics.clients.visitors import open_visitors
 from shortener.analytics.collector import ClickCollector, open_collector
-from shortener.analytics.journal.journal import Durability, Journal, open_journal
+from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.retention import ClickRetention, open_retention
 from shortener.analytics.service import AnalyticsService
 from shortener.analytics.sqlite.clicks import SqliteClickStore
@@ -44,7 +43,7 @@ async def open_analytics(
 ) -> Analytics:
     """Open the journal and everything over it; `stack` closes it in reverse. Raises `OperatorError`."""
     data_dir = Path(config.storage.data_dir)
-    rotation = cast("Rotation", config.analytics.visitor_key_rotation)
+    rotation = config.analytics.visitor_key_rotation
     visitors = open_visitors(data_dir / datafiles.VISITOR_KEY, rotation=rotation, clock=clock)
     cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
     geo = await stack.enter_async_context(open_geo(data_dir, cities))
@@ -55,7 +54,7 @@ async def open_analytics(
             data_dir / datafiles.JOURNAL,
             after=await store.position(),
             segment_size_max=config.clicks.segment_size_max,
-            durability=cast("Durability", config.clicks.durability),
+            durability=config.clicks.durability,
             sync_seconds=config.clicks.sync_seconds,
         )
     )

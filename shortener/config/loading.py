@@ -112,7 +112,7 @@ def _section(kind: type[S], name: str, table: dict[str, object], texts: Mapping[
             values[key] = _checked(table[key], hints[key], item, f"{origin}: [{name}] {key}")
         if key in texts:
             where = f"environment: {ENV_PREFIX}{name.upper()}_{key.upper()}"
-            values[key] = _checked(_from_text(texts[key], hints[key], where), hints[key], item, where)
+            values[key] = _checked(_from_text(texts[key], _kind(hints[key]), where), hints[key], item, where)
     return kind(**values)
 
 
@@ -144,7 +144,18 @@ def _from_text(text: str, kind: object, where: str) -> object:
 _KIND_NAMES: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
-def _checked(value: object, kind: object, item: "dataclasses.Field[object]", where: str) -> object:
+def _choices(hint: object) -> tuple[object, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def _kind(hint: object) -> object:
+    """Return the type of a key's values: that of its choices, where it has some."""
+    choices = _choices(hint)
+    return type(choices[0]) if choices else hint
+
+
+def _checked(value: object, hint: object, item: "dataclasses.Field[object]", where: str) -> object:
+    kind = _kind(hint)
     if kind == tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
             raise ConfigError(f"{where} must be a list of strings")
@@ -155,8 +166,8 @@ def _checked(value: object, kind: object, item: "dataclasses.Field[object]", whe
         raise ConfigError(f"{where} must be {_KIND_NAMES[kind]}, not {value!r:.60}")
     if isinstance(value, str):
         _check_text(value, item, where)
-    choices = item.metadata.get("choices")
-    if choices is not None and value not in choices:
+    choices = _choices(hint)
+    if choices and value not in choices:
         raise ConfigError(f"{where} must be one of {', '.join(map(str, choices))}, not {value!r:.60}")
     if "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
         raise ConfigError(f"{where} must be from {item.metadata['low']} to {item.metadata['high']}, not {value}")

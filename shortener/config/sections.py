@@ -1,15 +1,11 @@
 """The sections of the configuration, each a frozen dataclass with the defaults that `config.toml` documents."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 def _number(default: float, low: float, high: float) -> Any:  # a dataclass field passes for its type
     return field(default=default, metadata={"low": low, "high": high})
-
-
-def _one_of(default: Any, *choices: Any) -> Any:  # a dataclass field passes for its type
-    return field(default=default, metadata={"choices": choices})
 
 
 def _text(default: str, length_max: int) -> Any:  # a dataclass field passes for its type
@@ -24,7 +20,7 @@ class Grpc:
     url_port: int = _number(50051, 0, 65535)
     user_port: int = _number(50052, 0, 65535)
     analytics_port: int = _number(50053, 0, 65535)
-    server: str = _one_of("own", "own", "grpclib")
+    server: Literal["own", "grpclib"] = "own"
     message_size_max: int = _number(262_144, 1024, 67_108_864)
     streams_max: int = _number(100, 1, 10_000)
     connections_max: int = _number(1000, 1, 100_000)
@@ -72,7 +68,7 @@ class Redirect:
     host: str = "127.0.0.1"
     port: int = _number(8081, 0, 65535)
     base_url: str = ""
-    status: int = _one_of(302, 301, 302, 303, 307, 308)
+    status: Literal[301, 302, 303, 307, 308] = 302
     connections_max: int = _number(10_000, 1, 1_000_000)
     head_size_max: int = _number(16_384, 1024, 1_048_576)
     heads_max: int = _number(2000, 1, 10_000_000)
@@ -121,7 +117,7 @@ class Cache:
 class Auth:
     """Accounts: who may make one, tokens and passwords."""
 
-    registration: str = _one_of("open", "open", "closed")
+    registration: Literal["open", "closed"] = "open"
     secret_file: str = ""
     secret: str = ""
     token_ttl_seconds: int = _number(604_800, 1, 315_360_000)
@@ -141,7 +137,7 @@ class Analytics:
     trusted_proxies: tuple[str, ...] = ()
     count_bots: bool = True
     clients_max: int = _number(10_000, 1, 10_000_000)
-    visitor_key_rotation: str = _one_of("never", "never", "daily")
+    visitor_key_rotation: Literal["never", "daily"] = "never"
     retention_days: int = _number(0, 0, 36_500)
 
 
@@ -149,7 +145,7 @@ class Analytics:
 class Clicks:
     """The click journal and the writer that empties it."""
 
-    durability: str = _one_of("kernel", "kernel", "power")
+    durability: Literal["kernel", "power"] = "kernel"
     sync_seconds: float = _number(0.1, 0.001, 60)
     flush_seconds: float = _number(0.25, 0.01, 0.5)
     batch_max: int = _number(2000, 1, 100_000)
@@ -197,8 +193,8 @@ class Server:
 class Log:
     """Log lines on standard error."""
 
-    level: str = _one_of("info", "debug", "info", "warning", "error")
-    format: str = _one_of("json", "json", "text")
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
     access: bool = False
     slow_seconds: float = _number(1.0, 0, 3600)
 
