@@ -1,6 +1,7 @@
 """The use cases of links: create, look up, list, delete, count."""
 
 from collections.abc import Container, Mapping
+from itertools import accumulate
 from typing import cast
 
 from shortener import errors
@@ -26,6 +27,10 @@ from shortener.tx import Transactions, Tx
 
 CODE_ATTEMPTS_MAX = 10
 """Random codes tried for one link. Even with half of all codes taken, ten in a row are one case in a thousand."""
+LINK_SIZE = 800
+"""Bytes of a link in an answer, as JSON too, besides its destination; more than it can have."""
+PAGE_SIZE_MAX = 4_000_000
+"""Bytes of a page by that measure: stock gRPC clients refuse messages over 4 MiB."""
 SUGGESTIONS = 3
 SUGGESTION_ROUNDS_MAX = 3
 
@@ -147,11 +152,16 @@ class LinkService:
         return link
 
     async def page(self, owner_id: str, *, limit: int, offset: int) -> LinkPage:
-        """Return one page of an owner's links, newest first: expired ones included, deleted ones not."""
+        """Return one page of an owner's links, newest first: expired ones included, deleted ones not.
+
+        The page ends early when its links are too long for one answer; `has_more` is then true.
+        """
         owner_id = parse_owner_id(owner_id)
         limit, offset = parse_paging(limit, offset)
         links, total = await self._store.page(owner_id, limit, offset)
-        return LinkPage(tuple(links), total, has_more=offset + len(links) < total)
+        sizes = accumulate(len(link.destination) + LINK_SIZE for link in links)
+        fitting = tuple(link for link, size in zip(links, sizes, strict=True) if size <= PAGE_SIZE_MAX)
+        return LinkPage(fitting, total, has_more=offset + len(fitting) < total)
 
     async def delete(self, short_code: str, *, owner_id: str | None = None) -> None:
         """Stop a link at once and for good. Raises `errors.NotFound` if unknown, deleted or not this owner's."""

@@ -204,3 +204,31 @@ def test_errors_of_the_redirects_are_what_was_asked_for(
         else:
             assert (answer.status, answer.headers["content-type"]) == (code, "text/html; charset=utf-8")
             assert b"<h1>" in answer.body
+
+
+def test_a_list_of_long_links_comes_in_pages_that_stock_clients_take(
+    pb: SimpleNamespace, stubs: SimpleNamespace, server: Running
+) -> None:
+    person = {"email": "long@example.com", "password": "secret-1", "name": "long"}
+    answer = ask(server.gateway, "POST", "/api/auth/register", person).json
+    owner_id, token = answer["user_id"], answer["token"]
+    long_url = "https://example.com/".ljust(7_910, "a")
+    request = pb.url_pb2.CreateURLRequest(long_url=long_url, user_id=owner_id)
+    made: list[str] = []
+    while len(made) < 600:
+        made += [call.result().short_code for call in [stubs.urls.CreateURL.future(request) for _ in range(50)]]
+    over_grpc: list[str] = []
+    while len(over_grpc) < 600:
+        page = stubs.urls.ListURLs(pb.url_pb2.ListURLsRequest(user_id=owner_id, limit=1_000, offset=len(over_grpc)))
+        assert page.ByteSize() < 4 << 20
+        over_grpc += [url.short_code for url in page.urls]
+        assert (page.total, page.has_more) == (600, len(over_grpc) < 600)
+    over_rest: list[str] = []
+    while len(over_rest) < 600:
+        path = f"/api/urls?limit=1000&offset={len(over_rest)}"
+        listed = ask(server.gateway, "GET", path, token=token)
+        assert len(listed.body) < 4 << 20
+        over_rest += [url["short_code"] for url in listed.json["urls"]]
+        assert (listed.json["total"], listed.json["has_more"]) == (600, len(over_rest) < 600)
+    assert sorted(made) == sorted(over_grpc)
+    assert over_grpc == over_rest

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from shortener import errors
-from shortener.links import Created, LinkPage, LinkService
+from shortener.links import Created, Link, LinkPage, LinkService
 from shortener.links.service import CODE_ATTEMPTS_MAX, CodesExhausted
 from tests.links.builders import a_link
 from tests.links.fakes import FakeQr, ListedCodes, MemoryLinkStore, a_link_service
@@ -222,6 +222,23 @@ async def test_pages_have_twenty_links_by_default_and_a_thousand_at_most(service
     assert len((await service.page("1", limit=0, offset=0)).links) == 20
     page = await service.page("1", limit=5_000, offset=0)
     assert (len(page.links), page.total, page.has_more) == (1_000, 1_001, True)
+
+
+async def test_pages_end_before_they_are_too_long_for_one_answer(service: LinkService) -> None:
+    sizes = [7_910] * 300 + [100] * 300 + [7_910] * 400
+    for size in sizes:
+        await service.create("https://example.com/".ljust(size, "a"), "1", expires_at=0, with_qr=False)
+    seen: list[Link] = []
+    while True:
+        page = await service.page("1", limit=1_000, offset=len(seen))
+        assert 0 < sum(len(link.destination) for link in page.links) < 4_000_000
+        seen += page.links
+        assert (page.total, page.has_more) == (1_000, len(seen) < 1_000)
+        if not page.has_more:
+            break
+    assert [len(link.destination) for link in seen] == sizes[::-1]
+    assert len({link.id for link in seen}) == 1_000
+    assert len((await service.page("1", limit=50, offset=900)).links) == 50
 
 
 async def test_page_values_are_checked(service: LinkService) -> None:
