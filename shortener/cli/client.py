@@ -1,26 +1,27 @@
-"""How the command line reaches the service: over gRPC when a server runs, else by opening the data directory."""
+"""How the command line reaches the service: over gRPC, or offline by opening the data directory."""
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import grpclib
+from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped] # ships no annotations
 from grpclib.client import Channel
 
 from shortener.config.loading import service_token
 from shortener.config.sections import Config
-from shortener.errors import OperatorError
+from shortener.errors import Conflict, OperatorError
 from shortener.gen.analytics import AnalyticsServiceBase, AnalyticsServiceStub
 from shortener.gen.url import UrlServiceBase, UrlServiceStub
 from shortener.gen.user import UserServiceBase, UserServiceStub
 from shortener.server.sockets import join
 from shortener.server.tls import client_context
 from shortener.storage import file_names as datafiles
-from shortener.storage.data_dir import InUseError
+from shortener.storage.data_dir import InUseError, owner_of
 
 CONNECT_SECONDS = 2.0
 CALL_SECONDS = 15.0
@@ -37,29 +38,56 @@ class Api:
     analytics: AnalyticsServiceStub | AnalyticsServiceBase
 
 
-async def call(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]], *, creates: bool) -> T:
-    """Run `talk` against the server, or against the data directory when none listens and none was named.
-
-    `creates` tells that a new database will do. Raises `OperatorError` for every answer but OK, and the domain's
-    failures when working in process.
-    """
+async def call_server(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]]) -> T:
+    """Run `talk` against the server at `server`, or against the configured one. Raises `OperatorError`."""
     host, port = _address(config, server)
-    if await _listens(host, port):
-        return await _call_server(config, host, port, talk, own=not server)
-    if server:
-        raise OperatorError(f"no server listens on {server}")
+    if not await _listens(host, port):
+        raise OperatorError(f"no server listens on {server}" if server else _how_to_reach_one(config))
+    return await _call_server(config, host, port, talk, own=not server)
+
+
+async def call_offline(config: Config, talk: Callable[[Api], Awaitable[T]], *, creates: bool) -> T:
+    """Run `talk` in this process, on the data directory. `creates` tells that a new database will do.
+
+    Raises `OperatorError`, also when a server runs on the directory, and the domain's failures.
+    """
     from shortener.app import open_app  # noqa: PLC0415 - half a second that a client need not wait
 
     data_dir = Path(config.storage.data_dir)
     if not creates and not (data_dir / datafiles.DATABASE).exists():
-        raise OperatorError(f"no server listens on {join(host, port)}, and {data_dir} holds no database")
+        raise OperatorError(f"data directory {data_dir} holds no database")
     try:
         async with open_app(config) as app:
             return await talk(Api(app.urls, app.users, app.statistics))
     except InUseError as error:
-        raise OperatorError(
-            f"{error}, which does not listen on {join(host, port)}: name its address with --server"
-        ) from None
+        raise OperatorError(f"{error}: leave --offline away to work with it") from None
+    except Conflict as conflict:
+        raise OperatorError(_with_suggestions(conflict.message, conflict.suggestions)) from None
+
+
+def _how_to_reach_one(config: Config) -> str:
+    """Return what to tell somebody whose server does not listen where the configuration says."""
+    grpc, data_dir = config.grpc, config.storage.data_dir
+    nobody = f"no server listens on {join(grpc.host, grpc.url_port)}"
+    if grpc.url_port == 0:
+        nobody = "nothing tells where the server listens (grpc.url_port is 0)"
+    if owner := owner_of(Path(data_dir)):
+        return f"{nobody}, but process {owner} uses data directory {data_dir}: name its address with --server"
+    return (
+        f"{nobody}: start one with `shortener serve`, name another with --server HOST:PORT, "
+        f"or work on data directory {data_dir} with --offline"
+    )
+
+
+def _with_suggestions(message: str, suggestions: Sequence[str]) -> str:
+    return f"{message}; free are {', '.join(suggestions)}" if suggestions else message
+
+
+def _suggestions(error: grpclib.GRPCError) -> list[str]:
+    details = [detail for detail in error.details or () if isinstance(detail, ErrorInfo)]
+    return [
+        text for detail in details for name, text in sorted(detail.metadata.items()) if name.startswith("suggestion")
+    ]
 
 
 async def _call_server(config: Config, host: str, port: int, talk: Callable[[Api], Awaitable[T]], *, own: bool) -> T:
@@ -68,7 +96,7 @@ async def _call_server(config: Config, host: str, port: int, talk: Callable[[Api
         async with _remote(config, host, port, own=own) as api:
             return await talk(api)
     except grpclib.GRPCError as error:
-        raise OperatorError(error.message or error.status.name) from None
+        raise OperatorError(_with_suggestions(error.message or error.status.name, _suggestions(error))) from None
     except TimeoutError:
         raise OperatorError(f"{where} did not answer within {CALL_SECONDS:.0f} seconds") from None
     except ssl.SSLError as error:

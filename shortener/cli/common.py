@@ -1,15 +1,27 @@
-"""What the commands share: their common options, the configuration they read, progress, and how they fail."""
+"""What the commands share: common options, reading the configuration, reaching the service, printing, failing."""
 
+import asyncio
 import contextlib
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional, TypeAlias, TypeVar
 
 import typer
 
 from shortener.config import loading as config
 from shortener.config.sections import Config
+
+if TYPE_CHECKING:
+    from betterproto import Message
+
+    from shortener.cli.client import Api
+
+T = TypeVar("T")
+Json: TypeAlias = dict[str, Any]
 
 FAILED = 1
 """Exit status: refused, or not possible now."""
@@ -27,6 +39,13 @@ ConfigPath: TypeAlias = Annotated[
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Server: TypeAlias = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads this form on every Python we support
+    typer.Option("--server", help="Where url.URLService listens. [default: as configured]", metavar="HOST:PORT"),
+]
+Offline: TypeAlias = Annotated[
+    bool, typer.Option("--offline", help="Work on the data directory itself; no server may run on it.")
+]
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:
@@ -38,6 +57,51 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
 def load_config(path: Path | None) -> Config:
     """Read the configuration. Raises `ConfigError`."""
     return config.load(path)
+
+
+def warn(message: str) -> None:
+    """Print one line on standard error about what was done all the same."""
+    typer.echo(f"shortener: warning: {message}", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a command finds the service, as its options say."""
+
+    path: Path | None
+    server: str | None
+    offline: bool
+
+    def call(self, talk: "Callable[[Api], Awaitable[T]]", *, creates: bool = False) -> T:
+        """Run `talk` against the service; `creates` tells that offline a new database will do.
+
+        Raises `OperatorError`, and offline the domain's failures.
+        """
+        if self.offline and self.server:
+            fail("--server and --offline exclude each other", MISUSED)
+        settings = load_config(self.path)
+        from shortener.cli import client  # noqa: PLC0415 - not for --help
+
+        if self.offline:
+            return asyncio.run(client.call_offline(settings, talk, creates=creates))
+        return asyncio.run(client.call_server(settings, self.server, talk))
+
+
+def document_of(answer: "Message") -> Json:
+    """Return an answer as JSON documents have it."""
+    from shortener.rest import json_codec  # noqa: PLC0415 - not for --help
+
+    return json_codec.message_to_dict(answer)
+
+
+def echo_json(document: Json) -> None:
+    """Print one JSON document."""
+    typer.echo(json.dumps(document))
+
+
+def date(seconds: int) -> str:
+    """Return a Unix time as people read it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 @contextlib.contextmanager

@@ -12,8 +12,28 @@ def parse_moment(text: str, now: int) -> int:
 
     Raises `ValueError` for anything else.
     """
-    if span := _SPAN.fullmatch(text):
-        return now + int(span[1]) * _UNIT_SECONDS[span[2]]
+    span = _span(text)
+    return _date(text) if span is None else now + span
+
+
+def parse_past(text: str, now: int) -> int:
+    """Return the Unix time that `text` means: a span before now, or an ISO 8601 date or time (UTC) in the past.
+
+    Raises `ValueError` for anything else.
+    """
+    span = _span(text)
+    moment = _date(text) if span is None else now - span
+    if not 0 < moment <= now:
+        raise ValueError(f"{text!r} is not in the past" if moment > now else f"{text!r} is before 1970")
+    return moment
+
+
+def _span(text: str) -> int | None:
+    span = _SPAN.fullmatch(text)
+    return int(span[1]) * _UNIT_SECONDS[span[2]] if span else None
+
+
+def _date(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

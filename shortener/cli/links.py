@@ -1,40 +1,91 @@
-"""Small commands that talk to the running server, or to the data directory when no server runs."""
+"""Commands about links: shorten, list, link show, link delete, stats, qr."""
 
-import asyncio
-import json
-import os
+import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
+from urllib.parse import urlsplit
 
 import typer
 
-from shortener.cli.common import MISUSED, AsJson, ConfigPath, fail, load_config
-from shortener.cli.durations import parse_moment
+from shortener.cli import display
+from shortener.cli.common import (
+    MISUSED,
+    AsJson,
+    ConfigPath,
+    Json,
+    Offline,
+    Server,
+    Target,
+    date,
+    document_of,
+    echo_json,
+    fail,
+    warn,
+)
+from shortener.cli.durations import parse_moment, parse_past
+from shortener.config.loading import is_loopback
+from shortener.errors import OperatorError
 
 if TYPE_CHECKING:
     from betterproto import Message
 
     from shortener.cli.client import Api
 
-T = TypeVar("T")
-Json: TypeAlias = dict[str, Any]
-POLL_SECONDS = 0.2
 ROWS_MAX = 10
 """Countries and referrers shown as text; --json has all of them."""
+_GRANULARITIES = (("hour", 2 * 86_400), ("day", 180 * 86_400))
+"""How finely a series is shown, and up to how many seconds; longer ones by weeks."""
+_WITHOUT_SCHEME = re.compile(
+    r"(?:(?P<scheme>https?):/?|//)?(?P<rest>(?:localhost|[^\s/?#@:.]+(?:\.[^\s/?#@:.]+)+\.?)(?::[0-9]{1,5})?(?:[/?#]\S*)?)",
+    re.IGNORECASE,
+)
+"""A host with a dot, or localhost, and what may follow it; before it at most `//`, `http:` or `http:/`."""
+_AROUND_URLS = " \t\r\n<>\"'"
 
-Server = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this form on every Python we support
-    typer.Option("--server", help="Where url.URLService listens. [default: as configured]", metavar="HOST:PORT"),
-]
+
+class LinkName(NamedTuple):
+    """What somebody typed or pasted to name a link: its short code, and the host where that came with a URL."""
+
+    code: str
+    host: str
+    text: str
+
+
+def parse_link_name(text: str) -> LinkName:
+    """Return the link that `text` names: a short code, or a short URL with or without its scheme.
+
+    Raises `typer.BadParameter` for a URL without a code.
+    """
+    text = text.strip(_AROUND_URLS)
+    if "/" not in text:
+        return LinkName(text, "", text)
+    try:
+        parts = urlsplit(text if "://" in text or text.startswith("/") else f"//{text}")
+        host = parts.hostname or ""
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no URL") from None
+    code = parts.path.rstrip("/").rpartition("/")[2]
+    if not code:
+        raise typer.BadParameter(f"{text} has no short code in it")
+    return LinkName(code, host, text)
+
+
 User = Annotated[str, typer.Option("--user", envvar="SHORTENER_USER", help="Owner of the links.", metavar="ID")]
-Code = Annotated[str, typer.Argument(help="Short code or alias.", metavar="CODE")]
-Account = Annotated[str, typer.Argument(help="The account: its id, or its email.", metavar="ID|EMAIL")]
+Code = Annotated[
+    LinkName,
+    typer.Argument(
+        parser=parse_link_name, help="Short code or alias, or the whole short URL.", metavar="CODE", show_default=False
+    ),
+]
+OutPath: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads this form on every Python we support
+    typer.Option("--out", "-o", help="File to write: .png or .svg; - is standard output.", metavar="FILE"),
+]
 
-user = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
+link = typer.Typer(help="Single links.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(main: typer.Typer) -> None:
@@ -43,7 +94,7 @@ def register(main: typer.Typer) -> None:
     main.command("list")(list_links)
     main.command()(stats)
     main.command()(qr)
-    main.add_typer(user, name="user")
+    main.add_typer(link, name="link")
 
 
 def shorten(
@@ -56,15 +107,17 @@ def shorten(
     ] = "",
     owner: User = "local",
     server: Server = None,
+    offline: Offline = False,
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a link and print its short URL.
 
-    Talks to the running server, or opens the data directory when none runs, as all these commands do.
+    Talks to the running server, as all these commands do; with --offline they open the data directory instead.
     """
     from shortener.gen.url import CreateCustomUrlRequest, CreateUrlRequest  # noqa: PLC0415 - not for --help
 
+    _check_scheme(url)
     expires_at = _moment(expires)
 
     async def talk(api: "Api") -> "Message":
@@ -76,8 +129,27 @@ def shorten(
         request = CreateUrlRequest(long_url=url, user_id=owner, expires_at=expires_at, omit_qr_code=True)
         return await api.urls.create_url(request)
 
-    answer = _call(path, server, talk, creates=True)
-    _show(answer, as_json, lambda made: [made["short_url"]])
+    made = document_of(Target(path, server, offline).call(talk, creates=True))
+    if expires_at and expires_at <= time.time():
+        warn(f"--expires {expires} is in the past, so the link has expired already")
+    if as_json:
+        echo_json(made)
+    else:
+        typer.echo(made["short_url"])
+
+
+def _check_scheme(url: str) -> None:
+    """Refuse a URL that lacks nothing but a scheme, and offer it with one."""
+    if offered := with_scheme(url):
+        fail(f"long_url must be an absolute http or https URL: did you mean {offered} ?")
+
+
+def with_scheme(url: str) -> str:
+    """Return the URL with the scheme that its author left out or misspelt, "" for any other text."""
+    found = _WITHOUT_SCHEME.fullmatch(url.strip())
+    if found is None:
+        return ""
+    return f"{(found['scheme'] or 'https').lower()}://{found['rest']}"
 
 
 def list_links(
@@ -85,171 +157,177 @@ def list_links(
     offset: Annotated[int, typer.Option(help="Links to skip.", min=0)] = 0,
     owner: User = "local",
     server: Server = None,
+    offline: Offline = False,
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
     """List the links of one owner, newest first."""
     from shortener.gen.url import ListUrLsRequest  # noqa: PLC0415 - not for --help
 
-    def lines(page: Json) -> list[str]:
-        rows = [
-            f"{_date(link['created_at'])}  {link['clicks']:>8}  {'' if link['is_active'] else '(expired) '}"
-            f"{link['short_url']}  {link['long_url']}"
-            for link in page["urls"]
-        ]
-        return [*rows, f"{len(rows)} of {page['total']}"]
-
-    answer = _call(path, server, lambda api: api.urls.list_ur_ls(ListUrLsRequest(limit, offset, owner)))
-    _show(answer, as_json, lines)
-
-
-def stats(code: Code, server: Server = None, path: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Show how often a link was clicked, on what devices, and from where."""
-    from shortener.gen.analytics import GetStatsRequest  # noqa: PLC0415 - not for --help
-
-    def lines(numbers: Json) -> list[str]:
-        devices = sorted(numbers["device_stats"].items(), key=lambda device: -device[1])
-        total = numbers["total_clicks"]
-        return [
-            f"clicks           {total}",
-            f"unique visitors  {numbers['unique_visitors']}",
-            *_shares("devices", ((name, count, 100 * count / total) for name, count in devices if count)),
-            *_shares("countries", (_share(item, "country_name") for item in numbers["countries"])),
-            *_shares("referrers", (_share(item, "referer") for item in numbers["referrers"])),
-        ]
-
-    answer = _call(path, server, lambda api: api.analytics.get_stats(GetStatsRequest(short_code=code)))
-    _show(answer, as_json, lines)
+    page = document_of(
+        Target(path, server, offline).call(lambda api: api.urls.list_ur_ls(ListUrLsRequest(limit, offset, owner)))
+    )
+    if as_json:
+        echo_json(page)
+        return
+    links = page["urls"]
+    if display.is_terminal():
+        rows = [(date(link["created_at"]), f"{link['clicks']:,}", link["short_url"], _leads_to(link)) for link in links]
+        display.table(("created", ">clicks", "!short URL", "leads to"), rows)
+    else:
+        for link in links:
+            typer.echo(
+                f"{date(link['created_at'])}  {link['clicks']:>8}  {_state(link)}{link['short_url']}  "
+                f"{link['long_url']}"
+            )
+    typer.echo(f"{len(links)} of {page['total']}")
 
 
-def qr(
-    code: Code,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; .png or .svg.", metavar="FILE")],
-    server: Server = None,
-    path: ConfigPath = None,
+def _state(link: Json) -> str:
+    return "" if link["is_active"] else "(expired) "
+
+
+def _leads_to(link: Json) -> str:
+    return _state(link) + str(link["long_url"])
+
+
+@link.command("show")
+def show_link(
+    code: Code, server: Server = None, offline: Offline = False, path: ConfigPath = None, as_json: AsJson = False
 ) -> None:
-    """Write the QR code of a link to a file."""
-    from shortener.gen.url import GetUrlRequest  # noqa: PLC0415 - not for --help
-    from shortener.links import qr as drawing  # noqa: PLC0415 - not for --help
+    """Show where a link leads, and what else is known of it."""
+    answer = document_of(Target(path, server, offline).call(lambda api: _get(api, code)))
+    if as_json:
+        echo_json(answer)
+        return
+    link = answer["url"]
+    display.facts(
+        {
+            "short URL": link["short_url"],
+            "leads to": link["long_url"],
+            "state": "active" if link["is_active"] else "expired",
+            "clicks": f"{link['clicks']}",
+            "created": date(link["created_at"]),
+            "expires": date(link["expires_at"]) if link["expires_at"] else "never",
+        }
+    )
 
-    if out.suffix.lower() not in (".png", ".svg"):
-        fail(f"--out must end in .png or .svg, not {out.name!r}", MISUSED)
-    answer = _call(path, server, lambda api: api.urls.get_url(GetUrlRequest(short_code=code)))
-    draw = drawing.draw_png if out.suffix.lower() == ".png" else drawing.draw_svg
-    try:
-        out.write_bytes(draw(answer.url.short_url))
-    except OSError as error:
-        fail(f"cannot write {out}: {error.strerror}")
-    typer.echo(f"{answer.url.short_url} -> {out}")
 
-
-@user.command("create")
-def create_user(
-    email: Annotated[str, typer.Option(help="Email to log in with.", metavar="EMAIL", show_default=False)],
-    username: Annotated[str, typer.Option(help="3 to 32 of A-Z a-z 0-9 _ . -", metavar="NAME", show_default=False)],
+@link.command("delete")
+def delete_link(
+    code: Code,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at a terminal.")] = False,
     server: Server = None,
+    offline: Offline = False,
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an account.
+    """Stop a link at once and for good. Its code stays taken; its owner alone can have an alias again."""
+    from shortener.gen.url import DeleteUrlRequest  # noqa: PLC0415 - not for --help
 
-    The password is asked for, unless SHORTENER_PASSWORD holds it or standard input brings it as its first line.
-    """
-    from shortener.gen.user import CreateUserRequest  # noqa: PLC0415 - not for --help
+    target = Target(path, server, offline)
+    link = document_of(target.call(lambda api: _get(api, code)))["url"]
+    named = f"{link['short_url']} -> {link['long_url']}"
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete {named} for good?", abort=True, err=True)
+    answer = document_of(target.call(lambda api: api.urls.delete_url(DeleteUrlRequest(short_code=link["short_code"]))))
+    if as_json:
+        echo_json(answer)
+    else:
+        typer.echo(f"deleted {named}")
 
-    request = CreateUserRequest(email=email, username=username, password=_password())
-    answer = _call(path, server, lambda api: api.users.create_user(request), creates=True)
-    _show(answer, as_json, lambda made: [f"account {made['id']}: {made['email']}"])
 
-
-@user.command("export")
-def export_user(
-    account: Account,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - is standard output.", metavar="FILE")],
-    clicks: Annotated[bool, typer.Option("--clicks", help="Add the raw clicks to each link.")] = False,
+def stats(
+    code: Code,
+    since: Annotated[
+        str,
+        typer.Option(help="Only clicks of the last 12h, 30d or 8w, or since 2030-12-31; with a chart.", metavar="WHEN"),
+    ] = "",
     server: Server = None,
+    offline: Offline = False,
     path: ConfigPath = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write all that is kept about an account to a file, as one JSON document with a link a line."""
-    from shortener.cli.outfile import OutFile  # noqa: PLC0415 - as above
-    from shortener.gen.user import ExportUserRequest  # noqa: PLC0415 - not for --help
+    """Show how often a link was clicked, on what devices, and from where."""
+    from shortener.gen.analytics import GetStatsRequest, GetTimeSeriesRequest  # noqa: PLC0415 - not for --help
 
-    async def talk(api: "Api") -> str:
-        with OutFile(out) as file:
-            request = ExportUserRequest(**_named(account), with_clicks=clicks)
-            answer = await api.users.export_user(request)
-            file.write(answer.part)
-            while answer.next_cursor:
-                request.cursor = answer.next_cursor
-                answer = await api.users.export_user(request)
-                file.write(answer.part)
-        return answer.user_id
+    start, granularity = _past(since)
 
+    async def talk(api: "Api") -> tuple["Message", "Message | None"]:
+        short_code = await _code(api, code)
+        numbers = await api.analytics.get_stats(GetStatsRequest(short_code=short_code, start_time=start))
+        if not since:
+            return numbers, None
+        request = GetTimeSeriesRequest(short_code=short_code, start_time=start, granularity=granularity)
+        return numbers, await api.analytics.get_time_series(request)
+
+    answer, series = Target(path, server, offline).call(talk)
+    numbers, points = document_of(answer), document_of(series)["points"] if series is not None else []
+    if as_json:
+        echo_json(numbers | ({"granularity": granularity, "points": points} if since else {}))
+        return
+    typer.echo(f"clicks           {numbers['total_clicks']}")
+    typer.echo(f"unique visitors  {numbers['unique_visitors']}")
+    if since:
+        counts = [(point["timestamp"], point["clicks"]) for point in points]
+        display.series(f"clicks by {granularity}", counts, by_hour=granularity == "hour")
+    for title, shares in _shares_of(numbers):
+        display.shares(title, shares[:ROWS_MAX], more=len(shares) - ROWS_MAX)
+
+
+def _shares_of(numbers: Json) -> Iterator[tuple[str, list[display.Share]]]:
+    """Yield titles and rows: the devices, countries and referrers of some statistics."""
+    total = numbers["total_clicks"]
+    devices = sorted(numbers["device_stats"].items(), key=lambda device: -device[1])
+    yield "devices", [display.Share(name, count, 100 * count / total) for name, count in devices if count]
+    for title, name in (("countries", "country_name"), ("referrers", "referer")):
+        yield title, [display.Share(row[name], row["click_count"], row["percentage"]) for row in numbers[title]]
+
+
+def qr(
+    code: Code, out: OutPath = None, server: Server = None, offline: Offline = False, path: ConfigPath = None
+) -> None:
+    """Draw the QR code of a link: at a terminal in it, else as PNG on standard output, or to a file."""
+    from shortener.links.qr import draw_png, draw_svg, modules  # noqa: PLC0415 - not for --help
+
+    is_stdout = str(out or "-") == "-"
+    if out is not None and not is_stdout and out.suffix.lower() not in (".png", ".svg"):
+        fail(f"--out must end in .png or .svg, not {out.name!r}", MISUSED)
+    answer = Target(path, server, offline).call(lambda api: _get(api, code))
+    short_url = str(document_of(answer)["url"]["short_url"])
+    if out is None and display.is_terminal():
+        display.qr(modules(short_url))
+        typer.echo(short_url)
+        return
     try:
-        user_id = _call(path, server, talk)
+        if out is None or is_stdout:
+            sys.stdout.buffer.write(draw_png(short_url))
+            return
+        draw = draw_png if out.suffix.lower() == ".png" else draw_svg
+        out.write_bytes(draw(short_url))
     except OSError as error:
-        fail(f"cannot write {out}: {error.strerror}")
-    typer.echo(f"account {user_id} -> {out}", err=str(out) == "-")
+        fail(f"cannot write {'standard output' if is_stdout else out}: {error.strerror}")
+    typer.echo(f"{short_url} -> {out}")
 
 
-@user.command("erase")
-def erase_user(
-    account: Account,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    server: Server = None,
-    path: ConfigPath = None,
-) -> None:
-    """Remove an account with all its links and their statistics, for good.
+async def _get(api: "Api", name: LinkName) -> "Message":
+    """Return the link that was named. Raises `OperatorError` when it was pasted from elsewhere."""
+    from shortener.gen.url import GetUrlRequest  # noqa: PLC0415 - not for --help
 
-    The short codes stay taken, for nobody. Ends when everything is gone; what is interrupted goes on by itself.
-    """
-    from shortener.gen.user import EraseUserRequest  # noqa: PLC0415 - not for --help
-
-    if not yes:
-        if not sys.stdin.isatty():
-            fail("--yes is required where nobody can be asked", MISUSED)
-        typer.confirm(
-            f"Erase account {account} with all its links and their statistics, for good?", abort=True, err=True
+    answer = await api.urls.get_url(GetUrlRequest(short_code=name.code))
+    own = answer.url.short_url
+    if name.host and not is_loopback(name.host) and name.host != urlsplit(own).hostname:
+        raise OperatorError(
+            f"{name.text} is not of this server, whose short URLs begin with {own.removesuffix(name.code)}"
         )
-
-    async def talk(api: "Api") -> str:
-        answer = await api.users.erase_user(EraseUserRequest(**_named(account)))
-        while not answer.finished:
-            await asyncio.sleep(POLL_SECONDS)
-            answer = await api.users.erase_user(EraseUserRequest(user_id=answer.user_id))
-        return answer.user_id
-
-    typer.echo(f"account {_call(path, server, talk)} erased")
+    return answer
 
 
-def _named(account: str) -> dict[str, str]:
-    return {"email" if "@" in account else "user_id": account}
-
-
-def _password() -> str:
-    if password := os.environ.get("SHORTENER_PASSWORD"):
-        return password
-    if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-    password = sys.stdin.readline().rstrip("\r\n")
-    if not password:
-        fail("no password: set SHORTENER_PASSWORD or write it to standard input", MISUSED)
-    return password
-
-
-def _call(path: Path | None, server: str | None, talk: "Callable[[Api], Awaitable[T]]", *, creates: bool = False) -> T:
-    """Connect and run `talk`."""
-    settings = load_config(path)
-    from shortener.cli import client  # noqa: PLC0415 - not for --help
-
-    return asyncio.run(client.call(settings, server, talk, creates=creates))
-
-
-def _show(answer: "Message", as_json: bool, lines: Callable[[Json], list[str]]) -> None:
-    from shortener.rest import json_codec as jsonio  # noqa: PLC0415 - not for --help
-
-    document = jsonio.message_to_dict(answer)
-    typer.echo(json.dumps(document) if as_json else "\n".join(lines(document)))
+async def _code(api: "Api", name: LinkName) -> str:
+    """Return the short code that was named. Of a pasted URL the host is looked at, too."""
+    if name.host and not is_loopback(name.host):
+        await _get(api, name)
+    return name.code
 
 
 def _moment(text: str) -> int:
@@ -259,18 +337,11 @@ def _moment(text: str) -> int:
         fail(f"--expires: {error}", MISUSED)
 
 
-def _date(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _share(item: Json, name: str) -> tuple[str, int, float]:
-    return item[name], item["click_count"], item["percentage"]
-
-
-def _shares(title: str, rows: Iterator[tuple[str, int, float]]) -> list[str]:
-    """Return a table of names, counts and percentages under a title; nothing for no rows."""
-    table = list(rows)
-    width = max((len(name) for name, _, _ in table[:ROWS_MAX]), default=0)
-    lines = [f"  {name:<{width}}  {count:>8}  {percentage:5.1f} %" for name, count, percentage in table[:ROWS_MAX]]
-    more = len(table) - ROWS_MAX
-    return [*([title] if lines else []), *lines, *([f"  and {more} more"] if more > 0 else [])]
+def _past(text: str) -> tuple[int, str]:
+    """Return the start of a series and its granularity; 0 for all time."""
+    now = int(time.time())
+    try:
+        start = parse_past(text, now) if text else 0
+    except ValueError as error:
+        fail(f"--since: {error}", MISUSED)
+    return start, next((name for name, seconds in _GRANULARITIES if now - start <= seconds), "week")

@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, check-config, version; the small commands live in `commands.py`.
+"""The command line: serve, migrate, check-config, version; the other commands are in `links`, `users` and `data`.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration, 130 interrupted. Every error is one line on
 standard error.
@@ -14,8 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from shortener import __version__
-from shortener.cli import data as upkeep
-from shortener.cli import links as commands
+from shortener.cli import data, links, users
 from shortener.cli.common import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config, progress
 from shortener.errors import Failure, OperatorError
 
@@ -58,7 +57,7 @@ main = typer.Typer(
     name="shortener",
     cls=_Program,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -139,8 +138,8 @@ def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
             typer.echo(f"{section}.{key} = {json.dumps(value)}")
 
 
-commands.register(main)
-upkeep.register(main)
+for commands in (links, users, data):
+    commands.register(main)
 
 
 @main.command()

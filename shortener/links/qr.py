@@ -97,7 +97,7 @@ class QrCodes:
 
 def draw_png(short_url: str) -> bytes:
     """Return a black and white PNG, eight pixels a module. Takes 0.7 ms for usual lengths, 3 ms for 250 characters."""
-    matrix = _matrix(short_url)
+    matrix = modules(short_url)
     side = len(matrix) + 2 * QUIET_ZONE
     margin = b"\xff" * QUIET_ZONE
     # A row repeats for the height of its modules: "same as above" compresses to nothing.
@@ -111,7 +111,7 @@ def draw_png(short_url: str) -> bytes:
 
 def draw_svg(short_url: str) -> bytes:
     """Return a black and white SVG that scales to any size; `viewBox` counts modules."""
-    matrix = _matrix(short_url)
+    matrix = modules(short_url)
     side = len(matrix) + 2 * QUIET_ZONE
     pixels = side * MODULE_PIXELS
     path = "".join(_runs(y, row) for y, row in enumerate(matrix, QUIET_ZONE))
@@ -122,7 +122,7 @@ def draw_svg(short_url: str) -> bytes:
     ).encode()
 
 
-def _matrix(short_url: str) -> Sequence[bytearray]:
+def modules(short_url: str) -> Sequence[bytearray]:
     """Return the modules, 1 is black. Never Micro QR, which common scanners do not read."""
     code = segno.make_qr(short_url, error=ERROR_LEVEL, mask=MASK, boost_error=False)
     rows: Sequence[bytearray] = code.matrix

@@ -89,8 +89,33 @@ def _take(path: Path, descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:
-        owner = os.pread(descriptor, _PID_LENGTH_MAX, 0).decode("ascii", "replace").strip()
-        by = f"process {owner}" if owner.isdecimal() else "another process"
+        owner = _named_in(os.pread(descriptor, _PID_LENGTH_MAX, 0))
+        by = f"process {owner}" if owner else "another process"
         raise InUseError(f"data directory {path} is in use by {by}") from None
     except OSError as error:
         raise OperatorError(f"cannot lock data directory {path}: {reason(error)}") from error
+
+
+def owner_of(path: Path) -> int:
+    """Return the id of the process that owns the data directory, 0 when none seems to; the directory stays untouched.
+
+    This is a hint for messages: a process that was killed leaves its id, which another may have by now.
+    """
+    try:
+        owner = _named_in((path / _LOCK).read_bytes()[:_PID_LENGTH_MAX])
+    except OSError:
+        return 0
+    try:
+        if owner:
+            os.kill(owner, 0)
+    except PermissionError:  # it runs, as another user
+        return owner
+    except (ProcessLookupError, OverflowError):
+        return 0
+    return owner
+
+
+def _named_in(lock: bytes) -> int:
+    """Return the process id in the text of a lock file, 0 when there is none."""
+    text = lock.decode("ascii", "replace").strip()
+    return int(text) if text.isdecimal() else 0

@@ -1,10 +1,8 @@
-"""The command line, as people use it: against a running server, and on the data directory when none runs."""
+"""The command line, as people use it: against a running server, and offline on the data directory."""
 
-import io
 import json
 import re
 import shutil
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
@@ -18,49 +16,7 @@ from typer.main import get_command
 
 from shortener.cli.program import main
 from tests.support import process, program
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(params=["a running server", "the data directory"])
-def run(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Runs commands that reach the service in the one or the other way."""
-    port = "0"
-    if request.param == "a running server":
-        server: process.Running = request.getfixturevalue("server")
-        port = server.url.rpartition(":")[2]
-
-    def here(*arguments: str, typed: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in this process, which saves the half second of its imports."""
-        with monkeypatch.context() as patch:
-            patch.chdir(tmp_path)
-            patch.setattr("sys.stdin", io.StringIO(typed))
-            for name, value in ({"GRPC_URL_PORT": port} | settings).items():
-                patch.setenv(f"SHORTENER_{name}", value)
-            with pytest.raises(SystemExit) as caught:
-                main(arguments)
-        status = caught.value.code
-        assert isinstance(status, int)
-        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
-
-    return here
-
-
-def done(result: "subprocess.CompletedProcess[str]") -> str:
-    assert (result.stderr, result.returncode) == ("", 0)
-    return result.stdout
-
-
-def failed(result: "subprocess.CompletedProcess[str]", status: int) -> str:
-    """The one line on standard error of a command that failed."""
-    assert (result.stdout, result.returncode) == ("", status), result.stderr
-    assert re.fullmatch(r"shortener: [^\n]+\n", result.stderr), result.stderr
-    return result.stderr.removeprefix("shortener: ").strip()
+from tests.support.program import Run, done, failed
 
 
 def test_links_from_making_to_statistics(run: Run, tmp_path: Path) -> None:
@@ -90,7 +46,8 @@ def test_links_from_making_to_statistics(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "code.svg").read_text().lstrip().startswith(("<?xml", "<svg"))
 
     assert done(run("stats", "my-link")).splitlines() == ["clicks           0", "unique visitors  0"]
-    assert failed(run("shorten", "https://example.com/", "--alias", "my-link"), 1) == "alias is already taken"
+    line = failed(run("shorten", "https://example.com/", "--alias", "my-link"), 1)
+    assert re.fullmatch("alias is already taken; free are (my-link[^, ]+, ){2}my-link[^, ]+", line)
 
 
 def test_the_program_itself_does_all_that(server: process.Running, tmp_path: Path) -> None:
@@ -114,9 +71,9 @@ def test_the_program_itself_does_all_that(server: process.Running, tmp_path: Pat
     assert not (tmp_path / "data").exists()
 
 
-def test_without_a_server_a_command_opens_the_data_directory(tmp_path: Path) -> None:
+def test_offline_a_command_opens_the_data_directory(tmp_path: Path) -> None:
     short_url = "http://localhost:8081/my-link\n"
-    made = program.shortener("shorten", "https://example.com/", "--alias", "my-link", cwd=tmp_path, GRPC_URL_PORT="0")
+    made = program.shortener("shorten", "https://example.com/", "--alias", "my-link", "--offline", cwd=tmp_path)
     assert done(made) == short_url
     assert (tmp_path / "data" / "shortener.db").exists()
 
@@ -162,7 +119,7 @@ def test_an_account_is_exported_and_erased(run: Run, tmp_path: Path) -> None:
 def test_the_password_is_asked_for_on_a_terminal_and_not_shown(tmp_path: Path) -> None:
     arguments = ("user", "create", "--email", "a@example.com", "--username", "ann")
     typed = ("secret-1", "secret-1")
-    status, shown = program.on_a_terminal(*arguments, cwd=tmp_path, typed=typed, GRPC_URL_PORT="0")
+    status, shown = program.on_a_terminal(*arguments, "--offline", cwd=tmp_path, typed=typed)
     assert (status, "secret-1" in shown) == (0, False)
     assert "account 1: a@example.com" in shown
 
@@ -226,8 +183,12 @@ def test_a_server_on_another_port_is_named(server: process.Running) -> None:
     data_dir = str(home / "data")
     line = failed(program.shortener("list", cwd=home, GRPC_URL_PORT="1", STORAGE_DATA_DIR=data_dir), 1)
     assert line == (
-        f"data directory {data_dir} is in use by process {server.process.pid}, "
-        "which does not listen on 127.0.0.1:1: name its address with --server"
+        f"no server listens on 127.0.0.1:1, but process {server.process.pid} uses data directory {data_dir}: "
+        "name its address with --server"
+    )
+    line = failed(program.shortener("list", "--offline", cwd=home, STORAGE_DATA_DIR=data_dir), 1)
+    assert line == (
+        f"data directory {data_dir} is in use by process {server.process.pid}: leave --offline away to work with it"
     )
     assert done(program.shortener("list", "--server", server.url, "--user", "nobody", cwd=home)) == "0 of 0\n"
     line = failed(program.shortener("list", "--server", server.gateway, cwd=home), 1)
@@ -237,15 +198,31 @@ def test_a_server_on_another_port_is_named(server: process.Running) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
-        (("shorten", "nope"), 1, "long_url must be an absolute http or https URL"),
-        (("stats", "nothere"), 1, "short_code is unknown"),
+        (("shorten", "nope", "--offline"), 1, "long_url must be an absolute http or https URL"),
+        (
+            ("shorten", "example.com"),
+            1,
+            "long_url must be an absolute http or https URL: did you mean https://example.com ?",
+        ),
+        (("stats", "nothere", "--offline"), 1, "short_code is unknown"),
+        (("stats", "http://localhost:8081/nothere", "--offline"), 1, "short_code is unknown"),
+        (
+            ("qr", "http://localhost:8081/"),
+            2,
+            "Invalid value for 'CODE': http://localhost:8081/ has no short code in it",
+        ),
+        (("link", "show", "http://[::1/x"), 2, "Invalid value for 'CODE': http://[::1/x is no URL"),
+        (("list", "--server", "127.0.0.1:1", "--offline"), 2, "--server and --offline exclude each other"),
+        (("stats", "x", "--since", "3000-01-01"), 2, "--since: '3000-01-01' is not in the past"),
+        (("stats", "x", "--since", "1969-01-01"), 2, "--since: '1969-01-01' is before 1970"),
+        (("stats", "x", "--since", "7"), 2, "--since: '7' is neither a span like 7d nor a date like 2030-12-31"),
         (
             ("shorten", "https://example.com/", "--expires", "7x"),
             2,
             "--expires: '7x' is neither a span like 7d nor a date like 2030-12-31",
         ),
         (
-            ("shorten", "https://example.com/", "--expires", "1s", "--alias", "x"),
+            ("shorten", "https://example.com/", "--expires", "1s", "--alias", "x", "--offline"),
             1,
             "alias must be 3 to 50 of A-Z, a-z, 0-9, _ and -",
         ),
@@ -288,7 +265,7 @@ def test_backup_verify_restore_beside_a_running_server(server: process.Running, 
     assert refused == f"data directory {data_dir} is in use by process {server.process.pid}"
     restored = json.loads(done(program.shortener("restore", "monday", "--json", cwd=tmp_path, STORAGE_DATA_DIR="new")))
     assert (restored["data_dir"], restored["files"]) == ("new", int(line.split()[0]))
-    listed = done(program.shortener("stats", "kept", cwd=tmp_path, STORAGE_DATA_DIR="new", GRPC_URL_PORT="0"))
+    listed = done(program.shortener("stats", "kept", "--offline", cwd=tmp_path, STORAGE_DATA_DIR="new"))
     assert listed.startswith("clicks           0")
 
 
@@ -340,27 +317,53 @@ def program_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(autouse=True)
-def _no_server_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHORTENER_GRPC_URL_PORT", "0")
+@pytest.mark.parametrize(
+    "command",
+    ["shorten https://example.com/", "list", "stats x", "qr x", "link show x", "link delete x", "user list",
+     "user create --email e@example.com --username eve", "user password 1", "user export 1 --out x",
+     "user erase 1 --yes"],
+)  # fmt: skip
+def test_without_a_server_every_command_refuses_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHORTENER_PASSWORD", "secret-1")
+    for port, nobody in (
+        ("1", "no server listens on 127.0.0.1:1"),
+        ("0", "nothing tells where the server listens (grpc.url_port is 0)"),
+    ):
+        monkeypatch.setenv("SHORTENER_GRPC_URL_PORT", port)
+        with pytest.raises(SystemExit) as caught:
+            main(command.split())
+        shown = capsys.readouterr()
+        assert (caught.value.code, shown.out) == (1, "")
+        assert shown.err == (
+            f"shortener: {nobody}: start one with `shortener serve`, name another with --server HOST:PORT, "
+            "or work on data directory data with --offline\n"
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_commands_make_no_data_directory(tmp_path: Path) -> None:
-    line = failed(program.shortener("list", cwd=tmp_path, GRPC_URL_PORT="1"), 1)
-    assert line == "no server listens on 127.0.0.1:1, and data holds no database"
+def test_offline_a_reading_command_makes_no_data_directory(tmp_path: Path) -> None:
+    line = failed(program.shortener("list", "--offline", cwd=tmp_path), 1)
+    assert line == "data directory data holds no database"
     assert list(tmp_path.iterdir()) == []
 
 
 COMMANDS = [
-    "", "serve", "migrate", "check-config", "version", "shorten", "list", "stats", "qr", "user", "user create",
-    "user export", "user erase", "backup", "restore", "verify",
+    "", "serve", "migrate", "check-config", "version", "shorten", "list", "stats", "qr", "link", "link show",
+    "link delete", "user", "user create", "user list", "user password", "user export", "user erase", "backup",
+    "restore", "verify",
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("option", ["--help", "-h"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_lists_every_option_with_a_word_about_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_option_with_a_word_about_it(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([*command.split(), "--help"])
+        main([*command.split(), option])
     shown = capsys.readouterr()
     assert (caught.value.code, shown.err) == (0, "")
     assert shown.out.startswith(f"Usage: shortener {command}".strip())

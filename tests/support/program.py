@@ -2,16 +2,19 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support import warm
 
 SECONDS_MAX = 30
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -87,3 +90,15 @@ def on_a_terminal(*arguments: str, cwd: Path, typed: tuple[str, ...] = (), **set
             os.write(terminal, answers.pop(0).encode() + b"\n")
     os.close(terminal)
     return process.wait(SECONDS_MAX), output.decode()
+
+
+def done(result: "subprocess.CompletedProcess[str]") -> str:
+    assert (result.stderr, result.returncode) == ("", 0)
+    return result.stdout
+
+
+def failed(result: "subprocess.CompletedProcess[str]", status: int) -> str:
+    """The one line on standard error of a command that failed."""
+    assert (result.stdout, result.returncode) == ("", status), result.stderr
+    assert re.fullmatch(r"shortener: [^\n]+\n", result.stderr), result.stderr
+    return result.stderr.removeprefix("shortener: ").strip()

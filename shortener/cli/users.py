@@ -1,0 +1,190 @@
+"""Commands about accounts: user create, list, password, export, erase."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shortener.cli import display
+from shortener.cli.common import (
+    MISUSED,
+    AsJson,
+    ConfigPath,
+    Offline,
+    Server,
+    Target,
+    date,
+    document_of,
+    echo_json,
+    fail,
+)
+
+if TYPE_CHECKING:
+    from shortener.cli.client import Api
+
+POLL_SECONDS = 0.2
+
+Account = Annotated[str, typer.Argument(help="The account: its id, or its email.", metavar="ID|EMAIL")]
+
+user = typer.Typer(help="Accounts.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(main: typer.Typer) -> None:
+    """Add the commands to the program."""
+    main.add_typer(user, name="user")
+
+
+@user.command("create")
+def create_user(
+    email: Annotated[str, typer.Option(help="Email to log in with.", metavar="EMAIL", show_default=False)],
+    username: Annotated[str, typer.Option(help="3 to 32 of A-Z a-z 0-9 _ . -", metavar="NAME", show_default=False)],
+    server: Server = None,
+    offline: Offline = False,
+    path: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an account.
+
+    The password is asked for, unless SHORTENER_PASSWORD holds it or standard input brings it as its first line.
+    """
+    from shortener.gen.user import CreateUserRequest  # noqa: PLC0415 - not for --help
+
+    request = CreateUserRequest(email=email, username=username, password=_password("Password"))
+    target = Target(path, server, offline)
+    made = document_of(target.call(lambda api: api.users.create_user(request), creates=True))
+    if as_json:
+        echo_json(made)
+    else:
+        typer.echo(f"account {made['id']}: {made['email']}")
+
+
+@user.command("list")
+def list_users(
+    limit: Annotated[int, typer.Option(help="Accounts to show at most.", min=1, max=1000)] = 20,
+    offset: Annotated[int, typer.Option(help="Accounts to skip.", min=0)] = 0,
+    server: Server = None,
+    offline: Offline = False,
+    path: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the accounts, newest first."""
+    from shortener.gen.user import ListUsersRequest  # noqa: PLC0415 - not for --help
+
+    page = document_of(
+        Target(path, server, offline).call(lambda api: api.users.list_users(ListUsersRequest(limit, offset)))
+    )
+    if as_json:
+        echo_json(page)
+        return
+    rows = [
+        (str(account["id"]), date(account["created_at"]), account["email"], account["username"] or "-", account["name"])
+        for account in page["users"]
+    ]
+    if display.is_terminal():
+        display.table((">id", "created", "!email", "username", "name"), rows)
+    else:
+        for account_id, *more in rows:
+            typer.echo("  ".join((f"{account_id:>8}", *more)))
+    typer.echo(f"{len(rows)} of {page['total']}")
+
+
+@user.command("password")
+def set_password(
+    account: Account,
+    server: Server = None,
+    offline: Offline = False,
+    path: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an account a new password. All its tokens end.
+
+    The password is asked for, unless SHORTENER_PASSWORD holds it or standard input brings it as its first line.
+    """
+    from shortener.gen.user import SetPasswordRequest  # noqa: PLC0415 - not for --help
+
+    request = SetPasswordRequest(**_named(account), new_password=_password("New password"))
+    answer = document_of(Target(path, server, offline).call(lambda api: api.users.set_password(request)))
+    if as_json:
+        echo_json(answer)
+    else:
+        typer.echo(f"account {answer['user_id']} has a new password")
+
+
+@user.command("export")
+def export_user(
+    account: Account,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - is standard output.", metavar="FILE")],
+    clicks: Annotated[bool, typer.Option("--clicks", help="Add the raw clicks to each link.")] = False,
+    server: Server = None,
+    offline: Offline = False,
+    path: ConfigPath = None,
+) -> None:
+    """Write all that is kept about an account to a file, as one JSON document with a link a line."""
+    from shortener.cli.outfile import OutFile  # noqa: PLC0415 - as above
+    from shortener.gen.user import ExportUserRequest  # noqa: PLC0415 - not for --help
+
+    async def talk(api: "Api") -> str:
+        with OutFile(out) as file:
+            request = ExportUserRequest(**_named(account), with_clicks=clicks)
+            answer = await api.users.export_user(request)
+            file.write(answer.part)
+            while answer.next_cursor:
+                request.cursor = answer.next_cursor
+                answer = await api.users.export_user(request)
+                file.write(answer.part)
+        return answer.user_id
+
+    try:
+        user_id = Target(path, server, offline).call(talk)
+    except OSError as error:
+        fail(f"cannot write {out}: {error.strerror}")
+    typer.echo(f"account {user_id} -> {out}", err=str(out) == "-")
+
+
+@user.command("erase")
+def erase_user(
+    account: Account,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = None,
+    offline: Offline = False,
+    path: ConfigPath = None,
+) -> None:
+    """Remove an account with all its links and their statistics, for good.
+
+    The short codes stay taken, for nobody. Ends when everything is gone; what is interrupted goes on by itself.
+    """
+    from shortener.gen.user import EraseUserRequest  # noqa: PLC0415 - not for --help
+
+    if not yes:
+        if not sys.stdin.isatty():
+            fail("--yes is required where nobody can be asked", MISUSED)
+        typer.confirm(
+            f"Erase account {account} with all its links and their statistics, for good?", abort=True, err=True
+        )
+
+    async def talk(api: "Api") -> str:
+        answer = await api.users.erase_user(EraseUserRequest(**_named(account)))
+        while not answer.finished:
+            await asyncio.sleep(POLL_SECONDS)
+            answer = await api.users.erase_user(EraseUserRequest(user_id=answer.user_id))
+        return answer.user_id
+
+    typer.echo(f"account {Target(path, server, offline).call(talk)} erased")
+
+
+def _named(account: str) -> dict[str, str]:
+    return {"email" if "@" in account else "user_id": account}
+
+
+def _password(prompt: str) -> str:
+    if password := os.environ.get("SHORTENER_PASSWORD"):
+        return password
+    if sys.stdin.isatty():
+        return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True))
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        fail("no password: set SHORTENER_PASSWORD or write it to standard input", MISUSED)
+    return password
