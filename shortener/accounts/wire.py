@@ -1,5 +1,7 @@
 """Accounts as the generated messages of `user.proto`; both edges answer with these."""
 
+from typing import Any
+
 from shortener.accounts.model import Account
 from shortener.accounts.ports import Claims
 from shortener.accounts.service import SignedIn
@@ -40,12 +42,12 @@ def change_password_response(signed_in: SignedIn) -> pb.ChangePasswordResponse:
 
 def profile_response(account: Account) -> pb.GetProfileResponse:
     """Return the answer of GetProfile."""
-    return build(pb.GetProfileResponse, user=_user(account))
+    return build(pb.GetProfileResponse, user=_profile(account))
 
 
 def update_profile_response(account: Account) -> pb.UpdateProfileResponse:
     """Return the answer of UpdateProfile."""
-    return build(pb.UpdateProfileResponse, user=_user(account))
+    return build(pb.UpdateProfileResponse, user=_profile(account))
 
 
 def validate_token_response(claims: Claims | None) -> pb.ValidateTokenResponse:
@@ -57,33 +59,33 @@ def validate_token_response(claims: Claims | None) -> pb.ValidateTokenResponse:
 
 def user_response(account: Account) -> pb.UserResponse:
     """Return the answer of CreateUser and GetUser."""
-    return build(
-        pb.UserResponse,
-        id=account.id,
-        email=account.email,
-        username=account.username,
-        name=account.name,
-        created_at=account.created_at,
-        updated_at=account.updated_at,
-    )
+    return build(pb.UserResponse, **_fields(account))
 
 
 def user_list_response(accounts: list[Account], total: int, offset: int) -> pb.UserListResponse:
     """Return the answer of ListUsers: the page that begins after `offset` of `total` accounts."""
     return build(
         pb.UserListResponse,
-        users=[user_response(account) for account in accounts],
+        users=[_fields(account) for account in accounts],
         total=total,
         has_more=offset + len(accounts) < total,
     )
 
 
-def _user(account: Account) -> pb.User:
-    return build(
-        pb.User,
-        id=str(account.id),
-        email=account.email,
-        name=account.name,
-        created_at=account.created_at,
-        updated_at=account.updated_at,
-    )
+def _fields(account: Account) -> dict[str, Any]:
+    """Return the fields of `pb.UserResponse`."""
+    return {
+        "id": account.id,
+        "email": account.email,
+        "username": account.username,
+        "name": account.name,
+        "created_at": account.created_at,
+        "updated_at": account.updated_at,
+    }
+
+
+def _profile(account: Account) -> dict[str, Any]:
+    """Return the fields of `pb.User`, which has no username and the id as a text."""
+    fields = _fields(account) | {"id": str(account.id)}
+    del fields["username"]
+    return fields

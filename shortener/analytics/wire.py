@@ -5,19 +5,18 @@ Messages with thousands of parts are built in slices, so that other calls are se
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
-
-from betterproto import Message
+from typing import Any, TypeVar
 
 from shortener.analytics.stats import CityCount, CountryCount, DeviceCounts, GeoStats, ReferrerCount, Stats, TimePoint
 from shortener.gen import analytics as wire
-from shortener.rpc.codec import build, builder
+from shortener.rpc.codec import build
 
 T = TypeVar("T")
-M = TypeVar("M")
+Fields = dict[str, Any]
+"""The fields of a message inside an answer."""
 
 SLICE = 2_000
-"""Parts built in one go: about two milliseconds."""
+"""Parts built in one go: about a millisecond."""
 
 
 def tracked_message(click_id: int) -> wire.TrackClickResponse:
@@ -27,30 +26,20 @@ def tracked_message(click_id: int) -> wire.TrackClickResponse:
 
 async def stats_message(stats: Stats) -> wire.GetStatsResponse:
     """Return the answer of GetStats."""
-    new = builder(wire.RefererStat)
-
-    def referrer(count: ReferrerCount) -> Message:
-        return new(referer=count.referrer, click_count=count.clicks, percentage=count.percentage)
-
     return build(
         wire.GetStatsResponse,
         short_code=stats.short_code,
         total_clicks=stats.total_clicks,
         unique_visitors=stats.unique_visitors,
         countries=_countries(stats.countries),
-        referrers=await _in_slices(referrer, stats.referrers),
+        referrers=await _in_slices(_referrer, stats.referrers),
         device_stats=_devices(stats.devices),
     )
 
 
 async def series_message(points: Sequence[TimePoint]) -> wire.GetTimeSeriesResponse:
     """Return the answer of GetTimeSeries."""
-    new = builder(wire.TimeSeriesPoint)
-
-    def point(value: TimePoint) -> Message:
-        return new(timestamp=value.timestamp, clicks=value.clicks, unique_visitors=value.unique_visitors)
-
-    return build(wire.GetTimeSeriesResponse, points=await _in_slices(point, points))
+    return build(wire.GetTimeSeriesResponse, points=await _in_slices(_point, points))
 
 
 def geo_message(geo: GeoStats) -> wire.GetGeoStatsResponse:
@@ -60,8 +49,8 @@ def geo_message(geo: GeoStats) -> wire.GetGeoStatsResponse:
     )
 
 
-async def _in_slices(part: Callable[[T], M], values: Sequence[T]) -> list[M]:
-    parts: list[M] = []
+async def _in_slices(part: Callable[[T], Fields], values: Sequence[T]) -> list[Fields]:
+    parts: list[Fields] = []
     for start in range(0, len(values), SLICE):
         parts += map(part, values[start : start + SLICE])
         if start + SLICE < len(values) or start:
@@ -69,30 +58,34 @@ async def _in_slices(part: Callable[[T], M], values: Sequence[T]) -> list[M]:
     return parts
 
 
-def _countries(counts: Iterable[CountryCount]) -> list[wire.CountryStat]:
+def _countries(counts: Iterable[CountryCount]) -> list[Fields]:
     return [
-        build(
-            wire.CountryStat,
-            country_code=count.country_code,
-            country_name=count.country_name,
-            click_count=count.clicks,
-            percentage=count.percentage,
-        )
+        {
+            "country_code": count.country_code,
+            "country_name": count.country_name,
+            "click_count": count.clicks,
+            "percentage": count.percentage,
+        }
         for count in counts
     ]
 
 
-def _city(count: CityCount) -> wire.CityStat:
-    return build(
-        wire.CityStat,
-        city=count.city,
-        country_code=count.country_code,
-        click_count=count.clicks,
-        percentage=count.percentage,
-    )
+def _city(count: CityCount) -> Fields:
+    return {
+        "city": count.city,
+        "country_code": count.country_code,
+        "click_count": count.clicks,
+        "percentage": count.percentage,
+    }
 
 
-def _devices(counts: DeviceCounts) -> wire.DeviceStats:
-    return build(
-        wire.DeviceStats, mobile=counts.mobile, desktop=counts.desktop, tablet=counts.tablet, other=counts.other
-    )
+def _referrer(count: ReferrerCount) -> Fields:
+    return {"referer": count.referrer, "click_count": count.clicks, "percentage": count.percentage}
+
+
+def _point(value: TimePoint) -> Fields:
+    return {"timestamp": value.timestamp, "clicks": value.clicks, "unique_visitors": value.unique_visitors}
+
+
+def _devices(counts: DeviceCounts) -> Fields:
+    return {"mobile": counts.mobile, "desktop": counts.desktop, "tablet": counts.tablet, "other": counts.other}

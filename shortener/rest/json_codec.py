@@ -5,18 +5,21 @@ a number is not a text, and what readers disagree about (duplicate names, NaN, h
 """
 
 import asyncio
+import functools
 import json
 import math
 import re
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn, TypeVar
 
 import betterproto
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 from shortener import errors
-from shortener.rpc.codec import build
-from shortener.rpc.fields import UNSET, Field, fields_of
+from shortener.rpc.codec import as_google, as_request
+from shortener.rpc.descriptors import descriptor, google_class
 
 M = TypeVar("M", bound=betterproto.Message)
 
@@ -26,21 +29,20 @@ SLICE = 500
 """Parts of a list written in one go: about a millisecond."""
 _DIGITS_MAX = 20
 
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_INTEGER_RANGES = {
-    "int32": (-(1 << 31), (1 << 31) - 1),
-    "sint32": (-(1 << 31), (1 << 31) - 1),
-    "sfixed32": (-(1 << 31), (1 << 31) - 1),
-    "int64": (-(1 << 63), (1 << 63) - 1),
-    "sint64": (-(1 << 63), (1 << 63) - 1),
-    "sfixed64": (-(1 << 63), (1 << 63) - 1),
-    "uint32": (0, (1 << 32) - 1),
-    "fixed32": (0, (1 << 32) - 1),
-    "uint64": (0, (1 << 64) - 1),
-    "fixed64": (0, (1 << 64) - 1),
+_INTEGER = ("an integer", (int,))
+_NUMBER = ("a number", (int, float))
+_TYPES: dict[int, tuple[str, tuple[type, ...]]] = {
+    FieldDescriptor.CPPTYPE_STRING: ("a string", (str,)),
+    FieldDescriptor.CPPTYPE_BOOL: ("true or false", (bool,)),
+    FieldDescriptor.CPPTYPE_INT32: _INTEGER,
+    FieldDescriptor.CPPTYPE_INT64: _INTEGER,
+    FieldDescriptor.CPPTYPE_UINT32: _INTEGER,
+    FieldDescriptor.CPPTYPE_UINT64: _INTEGER,
+    FieldDescriptor.CPPTYPE_FLOAT: _NUMBER,
+    FieldDescriptor.CPPTYPE_DOUBLE: _NUMBER,
 }
-_ZEROS: dict[str, object] = {"string": "", "bytes": "", "bool": False, "float": 0.0, "double": 0.0, "message": None}
+"""What JSON must have for a field of each type, in words and as Python reads it."""
 
 
 def read_object(data: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
@@ -55,13 +57,16 @@ def read_object(data: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
         raise errors.Invalid("the body is not UTF-8") from None
     if text.startswith("\ufeff"):
         raise errors.Invalid("the body begins with a byte order mark")
-    _check_depth(text, depth_max)
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_float, parse_constant=_constant
         )
     except json.JSONDecodeError as error:
         raise errors.Invalid(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise _too_deep(depth_max) from None
+    if text.count("[") + text.count("{") > depth_max:
+        _check_depth(value, depth_max)
     if not isinstance(value, dict):
         raise errors.Invalid("the body must be a JSON object")
     if _SURROGATE.search(text):
@@ -69,16 +74,18 @@ def read_object(data: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
     return value
 
 
-def _check_depth(text: str, depth_max: int) -> None:
-    depth = 0
-    for token in _TOKENS.finditer(text):
-        character = text[token.start()]
-        if character in "[{":
-            depth += 1
-            if depth > depth_max:
-                raise errors.Invalid(f"the body nests deeper than {depth_max} levels")
-        elif character in "]}":
-            depth -= 1
+def _check_depth(value: Any, depth_max: int) -> None:
+    level = [value]
+    for _ in range(depth_max):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise _too_deep(depth_max)
+
+
+def _too_deep(depth_max: int) -> errors.Invalid:
+    return errors.Invalid(f"the body nests deeper than {depth_max} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,92 +120,85 @@ def _check_surrogates(value: dict[str, Any]) -> None:
 
 
 def message_from(cls: type[M], values: dict[str, Any], *, hidden: frozenset[str] = frozenset()) -> M:
-    """Return a message with the `values` of a JSON object, whatever else the object holds.
+    """Return a request with the `values` of a JSON object, whatever else the object holds.
 
     An absent field and null are the field's zero, fields named in `hidden` too. Raises `errors.Invalid` naming the
     field whose value is of another type or out of range.
     """
-    given = {}
-    for field in fields_of(cls):
+    message = google_class(cls)()
+    for field in descriptor(cls).fields:
         value = values.get(field.name)
-        if value is not None and field.name not in hidden:
-            given[field.name] = _read_list(field, value) if field.repeated else _read(field, value)
-    return build(cls, **given)
+        if value is None or field.name in hidden:
+            continue
+        try:
+            if not field.is_repeated:
+                setattr(message, field.name, _checked(field, value))
+            elif isinstance(value, list):
+                getattr(message, field.name).extend([_checked(field, item) for item in value])
+            else:
+                raise errors.Invalid(f"{field.name} must be an array", field=field.name)
+        except ValueError:
+            raise errors.Invalid(f"{field.name} is out of range", field=field.name) from None
+    return as_request(cls, message)
 
 
-def _read_list(field: Field, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise errors.Invalid(f"{field.name} must be an array", field=field.name)
-    return [_read(field, item) for item in value]
-
-
-def _read(field: Field, value: Any) -> Any:
-    """Return `value` as a field's own type, or raise `errors.Invalid`."""
-    if field.kind == "string":
-        wanted, is_right = "a string", isinstance(value, str)
-    elif field.kind == "bool":
-        wanted, is_right = "true or false", isinstance(value, bool)
-    elif field.kind in _INTEGER_RANGES:
-        wanted, is_right = "an integer", isinstance(value, int) and not isinstance(value, bool)
-    elif field.message is not None:
-        wanted, is_right = "an object", isinstance(value, dict)
-    elif field.kind in ("float", "double"):
-        wanted, is_right = "a number", isinstance(value, int | float) and not isinstance(value, bool)
-    else:
-        raise TypeError(f"{field.name}: JSON for {field.kind} is not supported")
-    if not is_right:
+def _checked(field: FieldDescriptor, value: Any) -> Any:
+    wanted, types = _TYPES[field.cpp_type]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise errors.Invalid(f"{field.name} must be {wanted}", field=field.name)
-    if field.message is not None:
-        return message_from(field.message, value)
-    if field.kind in _INTEGER_RANGES:
-        low, high = _INTEGER_RANGES[field.kind]
-        if not low <= value <= high:
-            raise errors.Invalid(f"{field.name} is out of range", field=field.name)
-    return float(value) if field.kind in ("float", "double") else value
-
-
-def message_to_dict(message: betterproto.Message) -> dict[str, Any]:
-    """Return every field of `message` by its proto name; an unset message inside it is None."""
-    return {field.name: _plain(field, value) for field, value in _items(message)}
-
-
-def _items(message: betterproto.Message) -> Iterator[tuple[Field, Any]]:
-    values = object.__getattribute__(message, "__dict__")  # see codecgen: betterproto's own access is slow
-    for field in fields_of(type(message)):
-        yield field, values[field.name]
-
-
-def _plain(field: Field, value: Any) -> Any:
-    if value is UNSET:
-        return [] if field.repeated else _ZEROS.get(field.kind, 0)
-    if field.message is not None:
-        return [message_to_dict(item) for item in value] if field.repeated else message_to_dict(value)
-    if field.kind == "float":
-        return [shortest_float(item) for item in value] if field.repeated else shortest_float(value)
     return value
 
 
-def to_json(message: betterproto.Message) -> bytes:
-    """Return `message` as JSON in UTF-8 without blanks."""
+def message_to_dict(message: object) -> dict[str, Any]:
+    """Return every field of an answer by its proto name; an unset message inside it is None."""
+    return _to_dict(as_google(message))
+
+
+def _to_dict(message: Message) -> dict[str, Any]:
+    return {name: _plain(message, name, convert, repeated) for name, repeated, convert in _members(message.DESCRIPTOR)}
+
+
+@functools.cache
+def _members(kind: Descriptor) -> tuple[tuple[str, bool, Callable[[Any], Any] | None], ...]:
+    """Return name, whether it is a list, and what turns a value into JSON's (None: nothing does), of each field."""
+    converters: dict[int, Callable[[Any], Any]] = {
+        FieldDescriptor.CPPTYPE_MESSAGE: _to_dict,
+        FieldDescriptor.CPPTYPE_FLOAT: shortest_float,
+    }
+    return tuple((field.name, field.is_repeated, converters.get(field.cpp_type)) for field in kind.fields)
+
+
+def _plain(message: Message, name: str, convert: Callable[[Any], Any] | None, repeated: bool) -> Any:
+    value = getattr(message, name)
+    if repeated:
+        return list(map(convert, value)) if convert else list(value)
+    if convert is _to_dict and not message.HasField(name):
+        return None
+    return convert(value) if convert else value
+
+
+def to_json(message: object) -> bytes:
+    """Return an answer as JSON in UTF-8 without blanks."""
     return dump(message_to_dict(message))
 
 
-async def render(message: betterproto.Message) -> bytes:
+async def render(message: object) -> bytes:
     """Return the same as `to_json`; long lists are written in slices, so that other calls are served in between."""
+    google = as_google(message)
     members = []
-    for field, value in _items(message):
-        if field.repeated and value is not UNSET and len(value) > SLICE:
-            text = f"[{','.join([part async for part in _slices(field, value)])}]"
+    for name, repeated, convert in _members(google.DESCRIPTOR):
+        if repeated and convert and len(getattr(google, name)) > SLICE:
+            text = f"[{','.join([part async for part in _slices(getattr(google, name), convert)])}]"
         else:
-            text = _text(_plain(field, value))
-        members.append(f"{_text(field.name)}:{text}")
+            text = _text(_plain(google, name, convert, repeated))
+        members.append(f"{_text(name)}:{text}")
     return f"{{{','.join(members)}}}".encode()
 
 
-async def _slices(field: Field, values: list[Any]) -> AsyncIterator[str]:
+async def _slices(values: Any, convert: Callable[[Any], Any]) -> AsyncIterator[str]:
     for start in range(0, len(values), SLICE):
         await asyncio.sleep(0)
-        yield _text(_plain(field, values[start : start + SLICE]))[1:-1]
+        yield _text(list(map(convert, values[start : start + SLICE])))[1:-1]
 
 
 def dump(value: dict[str, Any]) -> bytes:
@@ -211,11 +211,10 @@ def _text(value: object) -> str:
 
 
 def shortest_float(value: float) -> float:
-    """Return the number with the fewest digits that is the same 32-bit float, as gRPC callers see it."""
+    """Return the number with the fewest digits that is the same 32-bit float as `value` is, as gRPC callers see it."""
     packed = struct.pack("<f", value)
-    exact: float = struct.unpack("<f", packed)[0]
     for digits in range(6, 9):
-        short = float(f"{exact:.{digits}g}")
+        short = float(f"{value:.{digits}g}")
         if struct.pack("<f", short) == packed:
             return short
-    return float(f"{exact:.9g}")
+    return float(f"{value:.9g}")

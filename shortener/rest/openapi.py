@@ -4,27 +4,26 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import betterproto
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from shortener.errors import Code
 from shortener.net.statuses import TABLE
 from shortener.rest.problems import HTTP_PROBLEMS, MEDIA_TYPE
 from shortener.rest.routes import Query, Route
-from shortener.rpc.descriptors import comments, pool
-from shortener.rpc.fields import Field, fields_of
+from shortener.rpc.descriptors import comments, descriptor
 from shortener.rpc.idempotency import HEADER, REPLAYED
 
 Json = dict[str, Any]
 
-_SCALARS: dict[str, Json] = {
-    "string": {"type": "string"},
-    "bool": {"type": "boolean"},
-    "int32": {"type": "integer", "format": "int32"},
-    "int64": {"type": "integer", "format": "int64"},
-    "uint32": {"type": "integer", "format": "int64", "minimum": 0},
-    "uint64": {"type": "integer", "minimum": 0},
-    "float": {"type": "number", "format": "float"},
-    "double": {"type": "number", "format": "double"},
+_SCALARS: dict[int, Json] = {
+    FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
+    FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptor.CPPTYPE_INT64: {"type": "integer", "format": "int64"},
+    FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "format": "int64", "minimum": 0},
+    FieldDescriptor.CPPTYPE_UINT64: {"type": "integer", "minimum": 0},
+    FieldDescriptor.CPPTYPE_FLOAT: {"type": "number", "format": "float"},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
 }
 _PROBLEM: Json = {
     "type": "object",
@@ -96,7 +95,7 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
         "responses": {str(route.status): _success(route, schemas)},
     }
     if route.body is not None:
-        content = {"application/json": {"schema": _body_schema(route.body, route.body_hides, schemas)}}
+        content = {"application/json": {"schema": _body_schema(descriptor(route.body), route.body_hides, schemas)}}
         operation["requestBody"] = {"required": True, "content": content}
     for status in sorted(_failures(route)):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
@@ -163,7 +162,7 @@ def _success(route: Route, schemas: dict[str, Json]) -> Json:
         return {"description": "Done"}
     response: Json = {
         "description": "Created" if route.status == 201 else "OK",
-        "content": {"application/json": {"schema": _reference(route.reply, schemas)}},
+        "content": {"application/json": {"schema": _reference(descriptor(route.reply), schemas)}},
     }
     if route.takes_key:
         response["headers"] = _REPLAYED
@@ -200,31 +199,26 @@ def _problem_response(status: int) -> Json:
     return response
 
 
-def _reference(cls: type[betterproto.Message], schemas: dict[str, Json]) -> Json:
+def _reference(message: Descriptor, schemas: dict[str, Json]) -> Json:
     """Return a reference to the schema of an answer's message, in which every field is always present."""
-    name = schema_name(cls)
-    if name not in schemas:
-        schemas[name] = {}  # taken, should the message contain itself
-        fields = fields_of(cls)
-        schemas[name] = {
+    if message.name not in schemas:
+        schemas[message.name] = {}  # taken, should the message contain itself
+        schemas[message.name] = {
             "type": "object",
-            "required": [field.name for field in fields],
-            "properties": {field.name: _property(cls, field, schemas) for field in fields},
+            "required": [field.name for field in message.fields],
+            "properties": {field.name: _property(field, schemas) for field in message.fields},
         }
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": f"#/components/schemas/{message.name}"}
 
 
-def _body_schema(cls: type[betterproto.Message], hidden: frozenset[str], schemas: dict[str, Json]) -> Json:
+def _body_schema(message: Descriptor, hidden: frozenset[str], schemas: dict[str, Json]) -> Json:
     """Return a reference to the schema of a body, without the fields that a REST caller may not set."""
-    name = schema_name(cls)
-    fields = [field for field in fields_of(cls) if field.name not in hidden]
-    required = [field.name for field in fields if _comment(cls, field).startswith(_REQUIRED)]
-    properties = {
-        field.name: _given(_property(cls, field, schemas), is_required=field.name in required) for field in fields
-    }
+    fields = [field for field in message.fields if field.name not in hidden]
+    required = [field.name for field in fields if _comment(field).startswith(_REQUIRED)]
+    properties = {field.name: _given(_property(field, schemas), is_required=field.name in required) for field in fields}
     schema: Json = {"type": "object", "properties": properties}
-    schemas[name] = schema | ({"required": required} if required else {})
-    return {"$ref": f"#/components/schemas/{name}"}
+    schemas[message.name] = schema | ({"required": required} if required else {})
+    return {"$ref": f"#/components/schemas/{message.name}"}
 
 
 def _given(schema: Json, *, is_required: bool) -> Json:
@@ -237,22 +231,15 @@ def _given(schema: Json, *, is_required: bool) -> Json:
 _REQUIRED = "Required: "
 
 
-def _comment(cls: type[betterproto.Message], field: Field) -> str:
-    return comments().get(f"{cls.__module__.rpartition('.')[2]}.{schema_name(cls)}.{field.name}", "")
+def _comment(field: FieldDescriptor) -> str:
+    return comments().get(field.full_name, "")
 
 
-def _property(cls: type[betterproto.Message], field: Field, schemas: dict[str, Json]) -> Json:
-    schema = _reference(field.message, schemas) if field.message is not None else dict(_SCALARS[field.kind])
+def _property(field: FieldDescriptor, schemas: dict[str, Json]) -> Json:
+    schema = _reference(field.message_type, schemas) if field.message_type else dict(_SCALARS[field.cpp_type])
     if field.name == "password":
         schema["format"] = "password"
-    if field.repeated:
+    if field.is_repeated:
         schema = {"type": "array", "items": schema}
-    text = _comment(cls, field).removeprefix(_REQUIRED).removeprefix("Optional: ")
+    text = _comment(field).removeprefix(_REQUIRED).removeprefix("Optional: ")
     return schema | ({"description": text} if text else {})
-
-
-def schema_name(cls: type[betterproto.Message]) -> str:
-    """Return the message's name as the protos spell it (`ListURLsResponse`), which betterproto's casing lost."""
-    package = cls.__module__.rpartition(".")[2]
-    names = {name.lower(): name for name in pool().FindFileByName(f"{package}.proto").message_types_by_name}
-    return names[cls.__name__.lower()]

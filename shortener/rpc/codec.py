@@ -1,121 +1,155 @@
-"""A strict and fast protobuf codec for the generated message classes.
+"""Protobuf messages as bytes and back: google.protobuf (upb) judges and writes them, handlers see generated classes.
 
-Bytes are judged exactly as google.protobuf does, which betterproto's own parser does not, and at twenty times its
-speed. Two differences from google.protobuf, on purpose: unknown fields are checked but not kept (no server answers
-with its request), and so are not written either; a signalling NaN of 32 bits comes out as a quiet one.
+A request is read by upb and handed on as a message of its generated betterproto class. betterproto's own parser takes
+truncated bytes and values of the wrong type, and needs quadratic time for unknown fields. An answer is a message of
+google.protobuf from the start, because betterproto takes a hundred times as long to build and write one.
 """
 
-import asyncio
 import functools
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import betterproto
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 from grpclib import GRPCError
 from grpclib.const import Status
 from grpclib.encoding.base import CodecBase
 
-from shortener.rpc.codecgen import Builder, Compiled, compile_class
-from shortener.rpc.fields import UNSET, fields_of
+from shortener.rpc.descriptors import descriptor, google_class
 
 M = TypeVar("M", bound=betterproto.Message)
 
 MALFORMED = "malformed request"
-SLICE = 500
-"""Parts of a list encoded in one go by `encode_in_slices`: about a millisecond."""
+
+_NOT_PLAIN = (FieldDescriptor.CPPTYPE_MESSAGE, FieldDescriptor.CPPTYPE_ENUM)
 
 
-@functools.cache
-def _compiled(cls: type[betterproto.Message]) -> Compiled:
-    return compile_class(cls, _compiled)
+def builder(cls: type[M]) -> Callable[..., M]:
+    """Return the google.protobuf class of answers that `cls` describes; it takes the fields as keywords.
 
-
-def encode(message: betterproto.Message) -> bytes:
-    """Return the wire format of `message`, byte for byte as google.protobuf writes it.
-
-    Raises ValueError for an integer out of its field's range and for text that has no UTF-8 form, TypeError or
-    AttributeError for a value of the wrong type: those are faults of the caller's code.
+    A message inside is given as a dictionary of its fields, which is faster than a message. To the type checker the
+    answer is a `cls`: it has the same fields. A wrong name, type or range raises ValueError or TypeError.
     """
-    return _compiled(type(message)).encode(message)
-
-
-def has_lists(cls: type[betterproto.Message]) -> bool:
-    """Tell whether messages of `cls` hold lists of messages, and so may be long."""
-    return any(field.repeated and field.message is not None for field in fields_of(cls))
-
-
-async def encode_in_slices(message: betterproto.Message) -> bytes:
-    """Return what `encode` returns; of long lists only a slice in one go, so that other calls are served in between.
-
-    Fields are written in the order of their numbers, and a list is the sequence of its parts.
-    """
-    values = object.__getattribute__(message, "__dict__")
-    cls = type(message)
-    lists = {field.name for field in fields_of(cls) if field.repeated and values[field.name] is not UNSET}
-    if not any(len(values[name]) > SLICE for name in lists):
-        return encode(message)
-    pieces = []
-    for field in fields_of(cls):
-        value = values[field.name]
-        for start in range(0, len(value) if field.name in lists else 1, SLICE):
-            part = value[start : start + SLICE] if field.name in lists else value
-            pieces.append(encode(build(cls, **{field.name: part})))
-            await asyncio.sleep(0)
-    return b"".join(pieces)
-
-
-def decode(cls: type[M], data: bytes) -> M:
-    """Return the message of class `cls` in `data`, in time linear in its size.
-
-    Raises GRPCError INVALID_ARGUMENT for truncated or malformed bytes, bad UTF-8 and nesting beyond 100 levels. A
-    known field with another wire type counts as unknown. In the message every field has a value of its own type.
-    """
-    try:
-        return cast("M", _compiled(cls).decode(data, 0, len(data), 0, None))
-    except (IndexError, ValueError):  # truncated, or malformed, or bad UTF-8
-        raise GRPCError(Status.INVALID_ARGUMENT, MALFORMED) from None
+    return cast("Callable[..., M]", google_class(cls))
 
 
 def build(cls: type[M], **fields: Any) -> M:
-    """Return a new message of class `cls`, twenty times as fast as its constructor.
+    """Return an answer with these fields, see `builder`."""
+    return builder(cls)(**fields)
 
-    Unlike with the constructor, values are not checked here but when the message is encoded. A message built without
-    any field still counts as set when it is put into another, as in google.protobuf.
+
+def as_google(message: object) -> Message:
+    """Return an answer as google.protobuf's message, whether `builder` made it or it is a generated class's."""
+    if isinstance(message, betterproto.Message):
+        return google_class(type(message)).FromString(bytes(message))
+    return cast("Message", message)
+
+
+def as_request(cls: type[M], message: Message) -> M:
+    """Return a `cls` with the fields of the google.protobuf message of the same name, without unknown ones.
+
+    Raises TypeError for a class with oneofs, enums or messages in it: requests are plain, and a list of messages would
+    need a bound of its own, since each takes a microsecond to copy.
     """
-    return cast("M", _compiled(cls).build(**fields))
+    return cast("M", _copier(cls)(message))
 
 
-def builder(cls: type[betterproto.Message]) -> Builder:
-    """Return the function behind `build` for one class; it takes the fields as keywords."""
-    return _compiled(cls).build
+@functools.cache
+def _copier(cls: type[betterproto.Message]) -> Callable[[Message], betterproto.Message]:
+    fields = descriptor(cls).fields
+    if any(field.cpp_type in _NOT_PLAIN or field.has_presence for field in fields):
+        raise TypeError(f"{cls.__name__} is no plain message")
+    singles = tuple(field.name for field in fields if not field.is_repeated)
+    lists = tuple(field.name for field in fields if field.is_repeated)
+    fast = _with_plain_access(cls)
+    state = {"_serialized_on_wire": True, "_unknown_fields": b"", "_group_current": {}}  # betterproto's own
+
+    def copy(message: Message) -> betterproto.Message:
+        request = object.__new__(fast)
+        values = vars(request)
+        values.update(state)
+        for name in singles:
+            values[name] = getattr(message, name)
+        for name in lists:
+            values[name] = list(getattr(message, name))
+        return request
+
+    return copy
+
+
+def _with_plain_access(cls: type[betterproto.Message]) -> type[betterproto.Message]:
+    """Return `cls` with Python's own attribute access and comparison by content.
+
+    betterproto's looks for fields that were never set at each access, which takes longer than to read the message. A
+    message that was read has all its fields.
+    """
+
+    def is_equal(self: betterproto.Message, other: object) -> bool:
+        return isinstance(other, cls) and bytes(self) == bytes(other)
+
+    names = {"__getattribute__": object.__getattribute__, "__eq__": is_equal, "__hash__": None}
+    return type(cls.__name__, (cls,), {**names, "__module__": cls.__module__})
+
+
+@functools.cache
+def decoder(cls: Any) -> Callable[[bytes], Any]:
+    """Return the function that reads a message of a generated class, or of a google.protobuf one, from bytes.
+
+    It takes time linear in their number, and raises GRPCError INVALID_ARGUMENT for truncated or malformed bytes, bad
+    UTF-8 and nesting beyond 100 levels. A known field with another wire type counts as unknown. In the message every
+    field has a value of its own type.
+    """
+    is_generated = issubclass(cls, betterproto.Message)
+    parse = (google_class(cls) if is_generated else cls).FromString
+    result = _copier(cls) if is_generated else _same
+
+    def decode(data: bytes) -> Any:
+        try:
+            message = parse(data)
+        except DecodeError:
+            raise GRPCError(Status.INVALID_ARGUMENT, MALFORMED) from None
+        return result(message)
+
+    return decode
+
+
+def _same(message: Message) -> Message:
+    return message
+
+
+@functools.cache
+def encoder(cls: Any) -> Callable[[Any], bytes]:
+    """Return the function that writes answers of a generated class, or of a google.protobuf one.
+
+    It takes what `builder` makes, and also instances of the generated class itself, much more slowly; it raises
+    TypeError for anything else.
+    """
+    google = google_class(cls) if issubclass(cls, betterproto.Message) else cls
+    write = google.SerializeToString
+
+    def encode(message: Any) -> bytes:
+        if isinstance(message, google):
+            return cast("bytes", write(message))
+        if isinstance(message, cls):
+            return bytes(message)
+        raise TypeError(f"expected a {cls.__name__}, not a {type(message).__name__}")
+
+    return encode
 
 
 class StrictCodec(CodecBase):
-    """The codec as grpclib's `Server` and `Channel` take it.
+    """The codec as grpclib's `Server` takes it.
 
-    Give them `ProtoStatusDetailsCodec()` too: beside a codec of one's own grpclib would drop error details silently.
+    Give it `ProtoStatusDetailsCodec()` too: beside a codec of one's own grpclib would drop error details silently.
     """
 
     __content_subtype__ = "proto"
 
     def encode(self, message: Any, message_type: Any) -> bytes:
-        """Encode a generated message, or a google.protobuf one (health and reflection bring their own)."""
-        if not isinstance(message, message_type):
-            raise TypeError(f"expected a {message_type.__name__}, not a {type(message).__name__}")
-        if isinstance(message, betterproto.Message):
-            return encode(message)
-        return cast("bytes", message.SerializeToString())
+        """Write an answer; raises TypeError for one of another type."""
+        return encoder(message_type)(message)
 
     def decode(self, data: bytes, message_type: Any) -> Any:
-        """Decode into either kind of class; raises GRPCError INVALID_ARGUMENT for malformed bytes."""
-        if issubclass(message_type, betterproto.Message):
-            return decode(message_type, data)
-        return _decode_google(data, message_type)
-
-
-def _decode_google(data: bytes, message_type: Any) -> Any:
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - only health and reflection need google.protobuf
-
-    try:
-        return message_type.FromString(data)
-    except DecodeError:
-        raise GRPCError(Status.INVALID_ARGUMENT, MALFORMED) from None
+        """Read a request; raises GRPCError INVALID_ARGUMENT for malformed bytes."""
+        return decoder(message_type)(data)

@@ -8,9 +8,13 @@ import functools
 from importlib import resources
 from typing import Any
 
+import betterproto
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal import api_implementation
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # ships no annotations
 
@@ -20,7 +24,12 @@ _MESSAGE_FIELD = [4, 2]  # the numbers of FileDescriptorProto.message_type and D
 
 @functools.cache
 def pool() -> DescriptorPool:
-    """Return the descriptors of our services, of health and reflection, and of the details that errors carry."""
+    """Return the descriptors of our services, of health and reflection, and of the details that errors carry.
+
+    Raises RuntimeError when google.protobuf runs without upb: its Python code takes a hundred times as long.
+    """
+    if api_implementation.Type() != "upb":
+        raise RuntimeError("google.protobuf was installed without upb")
     details = [FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb) for module in _DETAILS]
     made = DescriptorPool()
     for file in [*details, *_our_files(), *_files("grpc.desc")]:
@@ -52,6 +61,21 @@ def comments() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def descriptor(cls: type[betterproto.Message]) -> Descriptor:
+    """Return the descriptor of a generated class, with its name as the protos spell it (`ListURLs`, not `ListUrLs`)."""
+    package = cls.__module__.rpartition(".")[2]
+    messages = pool().FindFileByName(f"{package}.proto").message_types_by_name
+    [name] = [name for name in messages if name.lower() == cls.__name__.lower()]
+    return messages[name]
+
+
 def message_class(name: str) -> Any:
     """Return google.protobuf's class for a message of the pool, by its full name."""
     return GetMessageClass(pool().FindMessageTypeByName(name))
+
+
+@functools.cache
+def google_class(cls: type[betterproto.Message]) -> type[Message]:
+    """Return google.protobuf's class for the message of a generated class."""
+    return GetMessageClass(descriptor(cls))

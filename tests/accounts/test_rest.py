@@ -9,6 +9,7 @@ from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
 from shortener.rest.auth import Principal
 from shortener.rest.routes import Call, Reply, Route
+from shortener.rpc.codec import build
 from tests.support.fakes import FakeClock
 
 WEEK = 604_800
@@ -48,7 +49,9 @@ def test_the_routes_are_those_of_the_contract(by_name: dict[str, Route]) -> None
 async def test_registering_answers_201_and_a_token(by_name: dict[str, Route], clock: FakeClock) -> None:
     reply = await by_name["POST /api/auth/register"].handler(Call(body=REGISTER))
     token = f"token:1:user@example.com:{clock.now + WEEK}"
-    message = pb.RegisterResponse("1", "user@example.com", "John Doe", token, clock.now)
+    message = build(
+        pb.RegisterResponse, user_id="1", email="user@example.com", name="John Doe", token=token, created_at=clock.now
+    )
     assert reply == Reply(message, status=201, headers=NO_STORE)
     with pytest.raises(errors.Conflict):
         await by_name["POST /api/auth/register"].handler(Call(body=REGISTER))
@@ -73,7 +76,7 @@ async def test_changing_the_password_answers_a_new_token_and_ends_the_old(
         await route.handler(Call(None, body=body))
     reply = await route.handler(Call(await authenticator(service)(token), body=body))
     issued = f"token:1:user@example.com:{clock.now + WEEK}:{clock.now}"
-    assert reply == Reply(pb.ChangePasswordResponse(issued, clock.now + WEEK), headers=NO_STORE)
+    assert reply == Reply(build(pb.ChangePasswordResponse, token=issued, expires_at=clock.now + WEEK), headers=NO_STORE)
     with pytest.raises(errors.Unauthenticated):
         await authenticator(service)(token)
     assert await authenticator(service)(issued) == Principal("1")
@@ -107,8 +110,8 @@ async def test_the_profile_is_changed_for_the_caller(
     clock.tick(60)
     route = by_name["PATCH /api/auth/profile"]
     reply = await route.handler(Call(Principal("1"), body=pb.UpdateProfileRequest(name="Jane Doe")))
-    user = pb.User("1", "user@example.com", "Jane Doe", created_at, clock.now)
-    assert reply == Reply(pb.UpdateProfileResponse(user))
+    user = {"id": "1", "email": "user@example.com", "name": "Jane Doe", "created_at": created_at}
+    assert reply == Reply(build(pb.UpdateProfileResponse, user=user | {"updated_at": clock.now}))
     with pytest.raises(errors.Unauthenticated):
         await route.handler(Call(None, body=pb.UpdateProfileRequest(name="Jane Doe")))
 

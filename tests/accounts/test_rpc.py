@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
-from grpclib.testing import ChannelFor
 
 from shortener.accounts.rpc import UserRpc
 from shortener.accounts.service import AccountService
 from shortener.gen import user as pb
-from shortener.rpc.guard import guarded
+from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
 
 WEEK = 604_800
@@ -20,7 +19,7 @@ CREATE = pb.CreateUserRequest(email="grpc@example.com", username="grpcuser", pas
 
 @pytest.fixture
 async def stub(service: AccountService) -> AsyncIterator[pb.UserServiceStub]:
-    async with ChannelFor(guarded([UserRpc(service)], new_id=lambda: "request")) as channel:
+    async with channel_for([UserRpc(service)]) as channel:
         yield pb.UserServiceStub(channel)
 
 
@@ -126,7 +125,7 @@ async def test_where_registration_is_closed_only_trusted_callers_make_accounts(
 ) -> None:
     for address in ("", "192.0.2.1"):
         users = UserRpc(closed_service, caller=lambda _, here=address: here)
-        async with ChannelFor(guarded([users], new_id=lambda: "request")) as channel:
+        async with channel_for([users]) as channel:
             stub = pb.UserServiceStub(channel)
             for make in (lambda: stub.register(REGISTER), lambda: stub.create_user(CREATE)):  # noqa: B023 - called at once
                 if address:

@@ -7,16 +7,13 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest  # type: ignore[import-untyped] # no annotations
 from grpclib.client import Channel
 from grpclib.const import Status
-from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError
-from grpclib.testing import ChannelFor
 
 from shortener.analytics.rpc import AnalyticsRpc
 from shortener.gen import analytics as pb
-from shortener.rpc.codec import StrictCodec
-from shortener.rpc.guard import guarded
 from tests.analytics.builders import NOW
 from tests.analytics.subjects import Analytics
+from tests.support.channel import channel_for
 
 TODAY = NOW - 8 * 3600
 DAY = 86_400
@@ -29,9 +26,7 @@ def analytics() -> Analytics:
 
 @pytest.fixture
 async def channel(analytics: Analytics) -> AsyncIterator[Channel]:
-    services = guarded([AnalyticsRpc(analytics.service)], new_id=lambda: "request")
-    details = ProtoStatusDetailsCodec()
-    async with ChannelFor(services, codec=StrictCodec(), status_details_codec=details) as channel:
+    async with channel_for([AnalyticsRpc(analytics.service)]) as channel:
         yield channel
 
 

@@ -7,7 +7,6 @@ smallest inputs that reach every line in every order into the corpus, which pyte
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from tests.fuzz import targets
 
@@ -44,15 +43,6 @@ def fuzz(name: str, seconds: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     with atheris.instrument_imports(include=["shortener"]):
         target = targets.target(name)
-        from shortener.rpc import codec, codecgen
-
-    def instrumented(*arguments: Any) -> codecgen.Compiled:
-        made = codecgen.compile_class(*arguments)
-        for function in (made.build, made.encode, made.decode):
-            atheris.instrument_func(function)
-        return made
-
-    vars(codec)["compile_class"] = instrumented  # generated code is in no module
     arguments = [
         sys.argv[0],
         f"-max_total_time={seconds}",

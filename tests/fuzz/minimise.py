@@ -9,8 +9,8 @@ from typing import Any
 import shortener
 from tests.fuzz.targets import CORPUS, Check, target
 
-OURS = (str(Path(shortener.__file__).parent), "<codec of Everything>")
-"""Where code comes from whose steps count; the codecs of other classes do nothing that this one does not."""
+OURS = str(Path(shortener.__file__).parent)
+"""Where code comes from whose steps count."""
 COUNT_BITS = 4
 Step = tuple[int, int, int]
 """A function, and two of its lines that ran one after the other; -1 for an exception."""

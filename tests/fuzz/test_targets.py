@@ -9,7 +9,7 @@ from shortener.links import destination
 from shortener.redirect import head
 from shortener.rest import json_codec as jsonio
 from shortener.rpc import codec
-from shortener.rpc.codec import decode
+from shortener.rpc.codec import decoder
 from shortener.rpc.http2 import frames, hpack, huffman
 from tests.fuzz.targets import Check, inputs, target
 
@@ -32,7 +32,9 @@ FAULTS = [
     pytest.param("frames", frames, "_unpadded", lambda payload: payload[1:], id="padding is kept"),
     pytest.param("hpack", hpack.Decoder, "_evict", evict_too_little, id="the table outgrows its limit"),
     pytest.param("hpack", huffman, "decode", bytes, id="Huffman strings are taken as they are"),
-    pytest.param("protobuf", codec, "decode", lambda cls, data: decode(cls, data[:-1]), id="the last byte is lost"),
+    pytest.param(
+        "protobuf", codec, "decoder", lambda cls: lambda data: decoder(cls)(data[:-1]), id="the last byte is lost"
+    ),
     pytest.param("json", jsonio, "_unique", dict, id="a field may come twice"),
     pytest.param("json", jsonio, "_check_surrogates", lambda value: None, id="half a surrogate pair may pass"),
     pytest.param("head", head, "_NOT_PLAIN", frozenset(), id="requests with bodies are plain"),

@@ -8,9 +8,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped] # no annotations
 from grpclib.client import Channel
 from grpclib.const import Cardinality, Status
-from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError
-from grpclib.testing import ChannelFor
 
 from shortener import errors
 from shortener.config.sections import Cache
@@ -18,9 +16,8 @@ from shortener.gen import url as pb
 from shortener.links import LinkService
 from shortener.links.cache import CachedLinkStore
 from shortener.links.rpc import GET_URL, UrlRpc
-from shortener.rpc.codec import StrictCodec
-from shortener.rpc.guard import guarded
 from tests.links.fakes import FakeQr, MemoryLinkStore, a_link_service
+from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
 
 NOW = 1_800_000_000
@@ -46,9 +43,7 @@ def service(clock: FakeClock, qr: FakeQr) -> LinkService:
 
 @pytest.fixture
 async def channel(service: LinkService) -> AsyncIterator[Channel]:
-    services = guarded([UrlRpc(service)], new_id=lambda: "request")
-    details = ProtoStatusDetailsCodec()
-    async with ChannelFor(services, codec=StrictCodec(), status_details_codec=details) as channel:
+    async with channel_for([UrlRpc(service)]) as channel:
         yield channel
 
 

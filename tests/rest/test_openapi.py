@@ -58,8 +58,8 @@ async def test_an_operation_says_what_it_takes_and_gives(document: openapi.Json)
 
 
 def test_schemas_have_the_names_of_the_protos() -> None:
-    assert openapi.schema_name(url.ListUrLsResponse) == "ListURLsResponse"
-    assert openapi.schema_name(user.UserListResponse) == "UserListResponse"
+    assert descriptors.descriptor(url.ListUrLsResponse).full_name == "url.ListURLsResponse"
+    assert descriptors.descriptor(user.UserListResponse).full_name == "user.UserListResponse"
 
 
 def test_comments_of_the_protos_become_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:

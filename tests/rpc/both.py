@@ -8,8 +8,8 @@ import grpc.aio
 import pytest
 
 from shortener.gen import url as pb
-from shortener.rpc import codec, stock
 from shortener.rpc import http2 as h2
+from shortener.rpc import stock
 from shortener.rpc.http2 import Limits
 
 GET, LIST, CREATE = (f"/url.URLService/{name}" for name in ("GetURL", "ListURLs", "CreateURL"))
@@ -49,9 +49,7 @@ async def channel(server: AnyServer, **options: Any) -> AsyncIterator[grpc.aio.C
 
 def method(opened: grpc.aio.Channel, path: str, reply: Any = pb.GetUrlResponse, kind: str = "unary_unary") -> Any:
     """Return grpcio's callable for a method of our messages."""
-    return getattr(opened, kind)(
-        path, request_serializer=codec.encode, response_deserializer=lambda data: codec.decode(reply, data)
-    )
+    return getattr(opened, kind)(path, request_serializer=bytes, response_deserializer=reply.FromString)
 
 
 def raw(opened: grpc.aio.Channel, path: str) -> Any:

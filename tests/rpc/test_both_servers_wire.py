@@ -11,7 +11,6 @@ import h2.settings
 import pytest
 
 from shortener.gen import url as pb
-from shortener.rpc import codec
 from shortener.rpc.guard import guarded
 from tests.rpc.both import CREATE, GET, LIST, Build, method, new_server, status_of
 from tests.rpc.fakes import Urls, settings
@@ -151,7 +150,7 @@ async def test_connections_are_counted(build: Build) -> None:
 async def test_answers_that_nobody_reads_are_bounded(build: Build) -> None:
     async with wire(await build(settings(streams_max=20, default_timeout_seconds=0.5))) as peer:
         peer.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
-        body = codec.encode(pb.CreateUrlRequest(expires_at=300_000))
+        body = bytes(pb.CreateUrlRequest(expires_at=300_000))
         for stream in range(1, 21, 2):
             peer.call(stream, {":path": CREATE}, b"\0" + len(body).to_bytes(4, "big") + body)
         await peer.until(lambda: len(peer.ended | set(peer.resets)) == 10)

@@ -8,9 +8,9 @@ from typing import Any
 
 from grpclib.const import Handler, Status
 
+from shortener.rpc.codec import decoder, encoder
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError
 from shortener.rpc.http2.hpack import Field, literal
-from shortener.rpc.http2.messages import decoder, encoder, list_encoder
 from shortener.rpc.http2.metadata import (
     Details,
     Value,
@@ -34,16 +34,13 @@ _TIMEOUT_MAX = 30 * 86_400.0  # timers need an end; a month is for ever
 class Method:
     """A handler with what its cardinality and settings say, looked up once."""
 
-    __slots__ = (
-        "decode", "encode", "encode_list", "func", "path", "reply_streams", "request_streams", "timeout_seconds",
-    )  # fmt: skip
+    __slots__ = ("decode", "encode", "func", "path", "reply_streams", "request_streams", "timeout_seconds")
 
     def __init__(self, path: str, handler: Handler, settings: RpcSettings) -> None:
         self.path = path
         self.func = handler.func
         self.decode = decoder(handler.request_type)
         self.encode = encoder(handler.reply_type)
-        self.encode_list = list_encoder(handler.reply_type)
         self.request_streams: bool = handler.cardinality.client_streaming
         self.reply_streams: bool = handler.cardinality.server_streaming
         streams = self.request_streams or self.reply_streams

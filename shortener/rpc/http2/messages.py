@@ -1,65 +1,19 @@
 """Length-prefixed messages inside DATA frames (gRPC over HTTP/2), whole or in pieces, plain or gzip."""
 
 import zlib
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-import betterproto
-from google.protobuf.message import DecodeError
 from grpclib import GRPCError
 from grpclib.const import Status
 
-from shortener.rpc import codec
+from shortener.rpc.codec import MALFORMED
 
 PREFIX = 5
 _GZIP = 31  # zlib's number for a gzip header and the largest window
 
 
-def decoder(cls: Any) -> Callable[[bytes], Any]:
-    """Return the function that reads a message of `cls`; it raises GRPCError INVALID_ARGUMENT for malformed bytes.
-
-    Health and reflection bring google.protobuf classes, all else is ours.
-    """
-    if issubclass(cls, betterproto.Message):
-        return lambda data: codec.decode(cls, data)
-
-    def decode(data: bytes) -> Any:
-        try:
-            return cls.FromString(data)
-        except DecodeError:
-            raise malformed() from None
-
-    return decode
-
-
-def encoder(cls: Any) -> Callable[[Any], bytes]:
-    """Return the function that writes a message of `cls`; it raises TypeError for anything else."""
-    write: Callable[[Any], bytes] = codec.encode if issubclass(cls, betterproto.Message) else cls.SerializeToString
-
-    def encode(message: Any) -> bytes:
-        if not isinstance(message, cls):
-            raise TypeError(f"expected a {cls.__name__}, not a {type(message).__name__}")
-        return write(message)
-
-    return encode
-
-
-def list_encoder(cls: Any) -> Callable[[Any], Awaitable[bytes]] | None:
-    """Return the function that writes a message of `cls` in slices of time, None where messages are never long."""
-    if not issubclass(cls, betterproto.Message) or not codec.has_lists(cls):
-        return None
-
-    async def encode(message: Any) -> bytes:
-        if not isinstance(message, cls):
-            raise TypeError(f"expected a {cls.__name__}, not a {type(message).__name__}")
-        return await codec.encode_in_slices(message)
-
-    return encode
-
-
 def malformed() -> GRPCError:
     """Return the error for bytes that are no message."""
-    return GRPCError(Status.INVALID_ARGUMENT, codec.MALFORMED)
+    return GRPCError(Status.INVALID_ARGUMENT, MALFORMED)
 
 
 def too_large() -> GRPCError:

@@ -160,7 +160,7 @@ class Stream:
         RESOURCE_EXHAUSTED when too much waits for slow clients already.
         """
         method = self.method
-        data = method.encode(message) if method.encode_list is None else await method.encode_list(message)
+        data = method.encode(message)
         if self.trailers_done:
             raise ProtocolError("trailing metadata was already sent")
         if not method.reply_streams and self._reply is not None:
