@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from tests.contract import reference
-from tests.support import process, warm
+from tests.support import process, skips, warm
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -22,10 +22,12 @@ both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=Tr
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `--update-golden` write the golden files anew, where nothing in them was changed or removed.
 
-    And let `--torture` choose the long forms of tests/promises.
+    And let `--torture` choose the long forms of tests/promises, and `--fail-on-skip` fail a run in which a test
+    was skipped for want of something installable.
     """
     parser.addoption("--update-golden", action="store_true", help="add what is new to the golden files")
     parser.addoption("--torture", action="store_true", help="run the long forms of tests/promises")
+    parser.addoption("--fail-on-skip", action="store_true", help="fail when a tool is missing that a test needs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +53,19 @@ def pytest_collection_finish() -> None:
     """Keep what is loaded by now from the garbage collector: full rounds, of which tests ask many, get much quicker."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With `--fail-on-skip`, fail for each reason that could have been installed away."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not session.config.getoption("--fail-on-skip") or reporter is None:
+        return
+    reports = reporter.stats.get("skipped", [])
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in reports if isinstance(report.longrepr, tuple)}
+    for reason in sorted(reasons):
+        if not skips.is_true(reason):
+            reporter.write_line(f"--fail-on-skip: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure() -> None:

@@ -43,10 +43,20 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-def test_ci_runs_the_readmes_test_line_and_nothing_else() -> None:
+def test_ci_runs_the_readmes_test_line_and_nothing_else_on_the_distributions_python_and_another() -> None:
     [_, test_line] = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    script = (ROOT / ".ci" / "run").read_text()
-    assert script.splitlines()[-1] == test_line
+    printed = subprocess.run(
+        [ROOT / ".ci" / "run", "--print"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.splitlines()
+    pythons = [line.split(maxsplit=1)[0] for line in printed]
+    places = [line.split()[3] for line in printed]
+    assert len(set(pythons)) == len(set(places)) == len(printed) in (1, 2)
+    for line, python, place in zip(printed, pythons, places, strict=True):
+        assert line == test_line.replace(".venv", place).replace("python3", python, 1)
+        assert not Path(place).is_relative_to(ROOT)
+    own = Path("/usr/bin/python3")
+    if own.exists() and (own.resolve().name >= "python3.11"):
+        assert pythons[0] == str(own)
 
 
 def test_the_run_line_installs_what_is_pinned() -> None:
