@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 _RECORDS_AT_ONCE = 100
 _SEEN_MAX = 2_000
 _BACKOFF_SECONDS_MAX = 2.0
-_ANY_AGENT = "Mozilla/5.0"
 
 T = TypeVar("T")
 
@@ -109,12 +108,9 @@ class ClickCollector:
 
     async def run(self) -> None:
         """Collect until `stop`, and then what is left. To be run as a task. Failures are tried again for ever."""
-        pause, is_warm = 0.0, False
+        pause = 0.0
         while not (self._stopping.is_set() and self._position_is_end()):
             try:
-                if self._tried.is_set() and not is_warm:
-                    is_warm = True  # The first one takes long; who stops at once, as a command does, needs none.
-                    await self._in_thread(lambda: self._parse_agent(_ANY_AGENT))
                 await self.catch_up()
                 self._tried.set()
                 pause = 0.0

@@ -97,7 +97,7 @@ class GeoLocator(Protocol):
 
 
 class ParseAgent(Protocol):
-    """Understands User-Agent headers. The first call may take half a second, later ones microseconds."""
+    """Understands User-Agent headers, in a fraction of a millisecond."""
 
     def __call__(self, user_agent: str) -> Agent:
         """Return what the header tells. Never raises."""

@@ -25,7 +25,7 @@ from typing import IO
 
 from typer.main import get_command
 
-from shortener.analytics.clients import geo, user_agent
+from shortener.analytics.clients import geo
 from shortener.cli import program as cli
 
 REQUEST_MAX = 1 << 17
@@ -192,7 +192,6 @@ def main(number: int) -> None:
         with contextlib.suppress(ImportError):  # not every Python has uvloop
             importlib.import_module(name)
     get_command(cli.main).make_context("shortener", ["version"])  # loads what reads options
-    user_agent.patterns()
     gc.freeze()  # memory that is not looked at stays shared
     fork = fork_for(socket.socket(fileno=number))
     if fork is not None:

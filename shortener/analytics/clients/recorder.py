@@ -1,6 +1,5 @@
 """From what a client sends to what is kept of it: the one place where addresses and referrers are seen and dropped."""
 
-import asyncio
 from typing import Final
 
 from cachetools import LRUCache
@@ -14,7 +13,6 @@ from shortener.analytics.model import DIRECT, NO_VISITOR, NOWHERE, Click
 from shortener.analytics.ports import GeoLocator
 from shortener.clock import Clock
 from shortener.links.model import LinkRef
-from shortener.tasks import in_thread
 
 _NOBODY: Final = encode_client(NO_VISITOR, NOWHERE)
 _DIRECT: Final = DIRECT.encode("ascii")
@@ -92,15 +90,10 @@ class ClickDescriber:
         self._geo = geo
         self._agents = agents
         self._clock = clock
-        self._warming = asyncio.Lock()
 
     async def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
         """See `DescribeClick`. The visitor key is that of today, also for a click of the past."""
         client = parse_address(address)
-        if not self._agents.is_ready:
-            async with self._warming:
-                if not self._agents.is_ready:
-                    await in_thread("user-agents", self._agents.warm)
         agent = self._agents(user_agent)
         visitor = self._visitors.identify(client, self._clock()) if client else NO_VISITOR
         place = self._geo.locate(client) if client else NOWHERE

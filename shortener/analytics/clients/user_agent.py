@@ -1,106 +1,71 @@
-"""User agents: what kind of device clicked, and whether it is a bot, by ua-parser's Rust engine.
-
-The pure-Python engine takes up to 32 ms for a hostile header, so there is no falling back to it.
-"""
+"""User agents: what kind of device clicked, and whether it is a bot."""
 
 import functools
 import re
-import threading
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final
 
-from ua_parser.core import Domain, PartialResult
-from ua_parser.loaders import load_builtins
-from ua_parser.regex import Resolver
-
+from shortener.analytics.clients.agent_text import AgentText, read_agent
+from shortener.analytics.clients.bots import is_bot
 from shortener.analytics.model import USER_AGENT_MAX, Agent, Device
 
-_Resolve: TypeAlias = Callable[[str, Domain], PartialResult]
+UNKNOWN: Final = Agent(Device.OTHER, bot=False)
+_BOT: Final = Agent(Device.OTHER, bot=True)
 
-UNKNOWN = Agent(Device.OTHER, bot=False)
-_BOT = Agent(Device.OTHER, bot=True)
-
-# What ua-parser does not call a spider: HTTP libraries, command-line tools, monitors and fetchers of previews.
-# CUBOT is a maker of phones, hence the look-behind.
-_BOT_TOKENS = re.compile(
-    r"(?<!cu)bot(?![a-z])|crawl|spider|slurp|scrap[ey]|headless|phantomjs|lighthouse|puppeteer|playwright|selenium"
-    r"|curl/|wget|httpie|python|aiohttp|urllib|go-http-client|java/|okhttp|libwww|lwp::|httpclient|http_client"
-    r"|axios|node-fetch|undici|guzzle|ruby|perl|postman|insomnia|apachebench|k6/|vegeta|hey/"
-    r"|monitor|uptime|pingdom|statuscake|site24x7|datadog|newrelic|nagios|check_http|zabbix|prometheus|blackbox"
-    r"|probe|healthcheck|facebookexternalhit|facebookcatalog|meta-external|whatsapp/|^whatsapp|skypeuripreview"
-    r"|preview|embedly|iframely|vkshare|mastodon|pleroma|misskey|feedfetcher|feedly|rss|google-inspectiontool"
-    r"|googleother|apis-google|mediapartners|google-read-aloud|google-extended|bingpreview|validator|scan|fetch"
-)
-_SCREENS = re.compile(r"tv\b|bravia|\baft[a-z]|crkey|roku|playstation|nintendo|xbox|smart-?tv|smarttv|quest")
-_MOBILE_SYSTEMS = {
-    "iOS", "Windows Phone", "Windows Mobile", "Windows CE", "BlackBerry OS", "KaiOS", "Firefox OS", "Symbian OS",
-    "Symbian^3", "Bada", "Maemo", "MeeGo", "Nokia Series 40", "Sailfish",
-}  # fmt: skip
-_DESKTOP_SYSTEMS = {
-    "Windows", "Mac OS X", "Mac OS", "Linux", "Chrome OS", "Ubuntu", "Fedora", "Debian", "Red Hat", "CentOS", "SUSE",
-    "Arch Linux", "Gentoo", "Mageia", "Mandriva", "PCLinuxOS", "Slackware", "Linux Mint", "Kubuntu", "Solaris",
-    "FreeBSD", "OpenBSD", "NetBSD", "DragonFly", "Lubuntu", "Xubuntu", "VectorLinux", "Puppy", "BackTrack",
-}  # fmt: skip
-_FEATURE_PHONES = ("Generic Smartphone", "Generic Feature Phone", "BlackBerry", "Nokia")
+_SCREENS: Final = (
+    "appletv", "apple tv", "androidtv", "googletv", "smart-tv", "smarttv", "hbbtv", "nettv", "inettv", "bravia",
+    "crkey", "roku", "playstation", "nintendo", "xbox", "oculusbrowser", "web0s", "netcast", "viera", "watchos",
+)  # fmt: skip
+_SCREEN_WORD: Final = re.compile(r"tv|aft[a-z]{1,5}[0-9]*").fullmatch
+_TABLETS: Final = ("ipad", "tablet", "kindle", "playbook", "/apad", "nexus 7", "nexus 9", "nexus 10")
+_TABLET_WORD: Final = re.compile(
+    r"[a-z0-9]*pad|pad[0-9]+|(?!stab)[a-z]*tab|tab[0-9]+|kf[a-z]{2,5}|sgp[0-9]{3}"
+).fullmatch
+_TABLET_MODEL: Final = re.compile(r"sm-[tpx][0-9]|gt-(?:p|n[58])[0-9]|tb-[0-9x][0-9]").search
+_PHONES: Final = ("mobile", "opera mini", "opera mobi", "iphone", "ipod", "dv(iph", "windows ce", "wpdesktop", "lumia")
+_DESKTOPS: Final = (
+    "windows", "win95", "win98", "winnt", "win32", "mac os", "macos", "macintosh", "mac_powerpc", "darwin", "x11",
+    "linux", "freebsd", "openbsd", "netbsd", "sunos", "amiga", "beos", "haiku", "os/2",
+)  # fmt: skip
 
 
 class UserAgents:
-    """`ParseAgent`; remembers the last `size_max` distinct headers. May be used from several threads."""
+    """Understands User-Agent headers (`ParseAgent`) and remembers the last `size_max` distinct ones. Thread-safe."""
 
     def __init__(self, *, size_max: int) -> None:
-        self._lock = threading.Lock()
-        self._resolve: _Resolve | None = None
-        self._parse = functools.lru_cache(maxsize=size_max)(self._look)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the next call takes microseconds: the patterns are loaded."""
-        return self._resolve is not None
-
-    def warm(self) -> None:
-        """Have the patterns loaded, which blocks. Not on the event loop, please."""
-        with self._lock:
-            if self._resolve is None:
-                self._resolve = patterns()
+        self._parse = functools.lru_cache(maxsize=size_max)(_parse)
 
     def __call__(self, user_agent: str) -> Agent:
-        """See `ParseAgent`."""
+        """Return what the header tells, of which `USER_AGENT_MAX` characters count. Never raises."""
         return self._parse(user_agent[:USER_AGENT_MAX])
 
-    def _look(self, text: str) -> Agent:
-        if not text.strip():
-            return UNKNOWN
-        lower = text.lower()
-        if _BOT_TOKENS.search(lower):
-            return _BOT
-        if self._resolve is None:
-            self.warm()
-        assert self._resolve is not None
-        # Rust takes Unicode alone; a lone surrogate is nothing any pattern looks for.
-        found = self._resolve(text.encode("utf-8", "replace").decode(), Domain.OS | Domain.DEVICE)
-        family = found.device.family if found.device else ""
-        if family == "Spider":
-            return _BOT
-        return Agent(_device(lower, found.os.family if found.os else "", family), bot=False)
+
+def _parse(text: str) -> Agent:
+    agent = read_agent(text)
+    if not agent.words:
+        return UNKNOWN
+    return _BOT if is_bot(agent) else Agent(_device(agent), bot=False)
 
 
-@functools.cache
-def patterns() -> Resolver:
-    """Load the patterns: about a quarter of a second of CPU and 20 MB, the first time in a process."""
-    _, systems, devices = load_builtins()
-    return Resolver(([], systems, devices))
+def _device(agent: AgentText) -> Device:
+    """Return the kind of a device that is no bot. An iPad that asks for desktop pages is a Mac to everyone.
 
-
-def _device(lower: str, system: str, family: str) -> Device:
-    """Return the kind of a device that is no bot. An iPad that asks for desktop pages is a Mac to everyone."""
-    if _SCREENS.search(lower):
-        return Device.OTHER
-    if family.startswith("iPad"):
+    Browsers on Android say `Mobile` on phones alone. Apps, Dalvik and Opera Mini never do: the model decides there.
+    """
+    lower, words = agent.lower, agent.words
+    if _has(_TABLETS, lower) or any(map(_TABLET_WORD, words)) or _TABLET_MODEL(lower):
         return Device.TABLET
-    if system == "Android":
-        return Device.MOBILE if "mobile" in lower else Device.TABLET
-    if system in _MOBILE_SYSTEMS or family.startswith(_FEATURE_PHONES):
+    is_phone, is_android = _has(_PHONES, lower), "android" in lower or "adr" in words
+    is_screen = _has(_SCREENS, lower) or any(map(_SCREEN_WORD, words))
+    if is_screen and not (is_phone and is_android):
+        return Device.OTHER
+    if is_phone:
         return Device.MOBILE
-    if system in _DESKTOP_SYSTEMS:
-        return Device.DESKTOP
-    return Device.MOBILE if "mobile" in lower else Device.OTHER
+    if is_android:
+        return Device.TABLET if lower.startswith("mozilla/") else Device.MOBILE
+    if agent.is_handheld:
+        return Device.MOBILE
+    return Device.DESKTOP if _has(_DESKTOPS, lower) or "cros" in words else Device.OTHER
+
+
+def _has(parts: tuple[str, ...], text: str) -> bool:
+    return any(part in text for part in parts)
