@@ -47,7 +47,7 @@ from shortener.privacy.rpc import PrivacyRpc
 from shortener.rest.auth import Authenticate
 from shortener.rest.routes import Route
 from shortener.rpc.callers import Caller, caller_of
-from shortener.storage import file_names as datafiles
+from shortener.storage import files
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.faults import unusable
@@ -219,7 +219,7 @@ def migrate_database(config: Config, clock: Clock, on_applied: Callable[[], None
 
 
 def _path(config: Config) -> Path:
-    return Path(config.storage.data_dir) / datafiles.DATABASE
+    return Path(config.storage.data_dir) / files.DATABASE
 
 
 def addresses_of(config: Config, redirect_port: int | None) -> OwnAddresses:

@@ -1,11 +1,21 @@
-"""Work that must come to its end: what is begun is waited for, also by a caller who is cancelled."""
+"""Tasks and threads: work that is waited for to its end, also by a caller who is cancelled, and who goes first.
+
+Where threads share a core, the event loop's thread goes before those that work behind it.
+"""
 
 import asyncio
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+
+NICE = 5
+"""How much lower the priority of the other threads is; a thread that has the core to itself is not slowed."""
 
 
 async def finish(work: Coroutine[object, object, T] | asyncio.Task[T]) -> T:
@@ -42,3 +52,12 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
             return await asyncio.wrap_future(thread.submit(work))
 
     return await finish(run())
+
+
+def lower_thread_priority() -> None:
+    """Lower this thread's priority, where the system gives threads one of their own (Linux). Cannot be undone."""
+    if sys.platform != "linux":
+        return
+    thread = threading.get_native_id()
+    with contextlib.suppress(OSError):  # Forbidden by a sandbox, say: then all are equals, as elsewhere.
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)

@@ -12,8 +12,7 @@ from joserfc.jwk import OctKey
 
 from shortener.config.sections import Auth
 from shortener.errors import OperatorError
-from shortener.storage import file_names as datafiles
-from shortener.storage import files as privatefile
+from shortener.storage import files
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +35,11 @@ def load_keys(auth: Auth, data_dir: Path) -> tuple[bytes, ...]:
     if auth.secret_file:
         origin = f"[auth] secret_file {auth.secret_file}"
         return parse_keys(_read(Path(auth.secret_file), origin), origin)
-    path = data_dir / datafiles.SECRET
+    path = data_dir / files.SECRET
     origin = f"[auth] secret_file is empty, and {path}"
     with _told(origin):
         if not path.exists():
-            privatefile.create(path, f"{secrets.token_hex(KEY_LENGTH_MIN)}\n".encode())
+            files.create(path, f"{secrets.token_hex(KEY_LENGTH_MIN)}\n".encode())
     _make_private(path, origin)
     return parse_keys(_read(path, origin), origin)
 

@@ -20,9 +20,8 @@ from shortener.analytics.model import START, Click, Observation, Position
 from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
 from shortener.links.model import LinkRef
 from shortener.net.memo import Memo
-from shortener.observe.once_per_second import Paced
-from shortener.tasks import finish
-from shortener.thread_priority import step_back
+from shortener.observe.log import OncePerSecond
+from shortener.tasks import finish, lower_thread_priority
 from shortener.tx import Transactions, Tx
 
 _log = logging.getLogger(__name__)
@@ -87,9 +86,9 @@ class ClickCollector:
         self._is_sure = False  # whether the store would say the same
         self._tried = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._may_log = Paced()
+        self._may_log = OncePerSecond()
         self._seen: Memo[bytes, Observation] = Memo(_SEEN_MAX)  # by all but which link and when
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector", initializer=step_back)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector", initializer=lower_thread_priority)
 
     def backlog_bytes(self) -> int:
         """Return how much of the journal waits to be moved. Looks at the files: a few system calls."""

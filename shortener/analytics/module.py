@@ -20,7 +20,7 @@ from shortener.clock import Clock
 from shortener.config.sections import Config
 from shortener.idempotency import Replays
 from shortener.links import LinkService
-from shortener.storage import file_names as datafiles
+from shortener.storage import files
 from shortener.storage.sqlite.database import SqliteDatabase
 
 COLLECTOR_STOP_SECONDS = 1.5
@@ -44,14 +44,14 @@ async def open_analytics(
     """Open the journal and everything over it; `stack` closes it in reverse. Raises `OperatorError`."""
     data_dir = Path(config.storage.data_dir)
     rotation = config.analytics.visitor_key_rotation
-    visitors = open_visitors(data_dir / datafiles.VISITOR_KEY, rotation=rotation, clock=clock)
+    visitors = open_visitors(data_dir / files.VISITOR_KEY, rotation=rotation, clock=clock)
     cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
     geo = await stack.enter_async_context(open_geo(data_dir, cities))
     agents = UserAgents(size_max=config.analytics.clients_max)
     store = SqliteClickStore(database, count_bots=config.analytics.count_bots)
     journal = await stack.enter_async_context(
         open_journal(
-            data_dir / datafiles.JOURNAL,
+            data_dir / files.JOURNAL,
             after=await store.position(),
             segment_size_max=config.clicks.segment_size_max,
             durability=config.clicks.durability,

@@ -20,8 +20,7 @@ from shortener.analytics.model import START, Position
 from shortener.backup import files, manifest
 from shortener.backup.manifest import Manifest
 from shortener.errors import OperatorError
-from shortener.storage import file_names as datafiles
-from shortener.storage.files import sync_directory
+from shortener.storage.files import DATABASE, JOURNAL, KEYS, sync_directory
 from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.sqlite.snapshot import copy_snapshot, open_snapshot
@@ -50,12 +49,12 @@ def back_up(data_dir: Path, target: Path, progress: Progress) -> Manifest:
     except OSError as error:
         raise OperatorError(f"cannot write backup {target}: {reason(error)}") from error
     except sqlite3.Error as error:
-        raise OperatorError(f"cannot copy database {data_dir / datafiles.DATABASE}: {error}") from error
+        raise OperatorError(f"cannot copy database {data_dir / DATABASE}: {error}") from error
     return made
 
 
 def _check_target(data_dir: Path, target: Path) -> None:
-    if not (data_dir / datafiles.DATABASE).exists():
+    if not (data_dir / DATABASE).exists():
         raise OperatorError(f"data directory {data_dir} holds no database")
     try:
         if target.exists() and any(target.iterdir()):
@@ -68,19 +67,19 @@ def _check_target(data_dir: Path, target: Path) -> None:
 
 def _fill(data_dir: Path, draft: Path, progress: Progress) -> Manifest:
     now = int(time.time())
-    _copy_journal(data_dir / datafiles.JOURNAL, draft / datafiles.JOURNAL)
-    with open_snapshot(data_dir / datafiles.DATABASE) as snapshot:
-        copy_snapshot(snapshot, draft / datafiles.DATABASE, progress)
-        schema = check_applied(data_dir / datafiles.DATABASE, snapshot, load_migrations(migrations_folder()))
+    _copy_journal(data_dir / JOURNAL, draft / JOURNAL)
+    with open_snapshot(data_dir / DATABASE) as snapshot:
+        copy_snapshot(snapshot, draft / DATABASE, progress)
+        schema = check_applied(data_dir / DATABASE, snapshot, load_migrations(migrations_folder()))
         position = position_of(snapshot)
-    _drop_moved(Segments(draft / datafiles.JOURNAL), position)
-    for name in datafiles.KEYS:
+    _drop_moved(Segments(draft / JOURNAL), position)
+    for name in KEYS:
         with suppress(FileNotFoundError):  # never served, or the secret is configured elsewhere
             files.copy(data_dir / name, draft / name)
-    _check_copy(draft / datafiles.DATABASE)
+    _check_copy(draft / DATABASE)
     names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*") if path.is_file())
     made = Manifest(now, schema, {name: files.checksum(draft / name) for name in names})
-    sync_directory(draft / datafiles.JOURNAL)
+    sync_directory(draft / JOURNAL)
     manifest.write(draft, made)
     sync_directory(draft)
     return made

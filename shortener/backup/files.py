@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from shortener.analytics.journal.segments import SEGMENT_NAME
-from shortener.storage import file_names as datafiles
+from shortener.storage.files import DATABASE, JOURNAL, KEYS
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
 
-_FILES = "|".join(map(re.escape, (datafiles.DATABASE, *datafiles.KEYS)))
-_NAMES = re.compile(rf"{_FILES}|{datafiles.JOURNAL}/{SEGMENT_NAME.pattern}")
+_FILES = "|".join(map(re.escape, (DATABASE, *KEYS)))
+_NAMES = re.compile(rf"{_FILES}|{JOURNAL}/{SEGMENT_NAME.pattern}")
 _PIECE = 1 << 20
 
 Report = Callable[[int], None]

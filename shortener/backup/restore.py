@@ -12,18 +12,17 @@ from shortener.backup import files, manifest
 from shortener.backup.backup import Progress
 from shortener.backup.manifest import Manifest
 from shortener.errors import OperatorError
-from shortener.storage import file_names as datafiles
 from shortener.storage.data_dir import RESTORING, lock_data_dir, make_private_file
-from shortener.storage.files import sync_directory
+from shortener.storage.files import DATABASE, JOURNAL, KEYS, sync_directory
 from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.migrate import load_migrations, migrations_folder
 
 _STAGING = "restore.partial"
 _OURS = (
-    datafiles.DATABASE,
-    *(f"{datafiles.DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal")),
-    datafiles.JOURNAL,
-    *datafiles.KEYS,
+    DATABASE,
+    *(f"{DATABASE}{suffix}" for suffix in ("-wal", "-shm", "-journal")),
+    JOURNAL,
+    *KEYS,
 )
 
 
@@ -78,7 +77,7 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
         progress(done, total)
 
     files.make_directory(staging)
-    files.make_directory(staging / datafiles.JOURNAL)
+    files.make_directory(staging / JOURNAL)
     for name, expected in listed.files.items():
         try:
             copied = files.copy(source / name, staging / name, report)
@@ -86,7 +85,7 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
             raise OperatorError(f"{source / name} is missing: the backup cannot be used") from None
         if copied != expected:
             raise OperatorError(f"{source / name} is not what was backed up: its checksum differs")
-    sync_directory(staging / datafiles.JOURNAL)
+    sync_directory(staging / JOURNAL)
     sync_directory(staging)
 
 

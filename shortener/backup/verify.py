@@ -17,8 +17,8 @@ from shortener.backup import audit as ledger
 from shortener.backup import files, manifest
 from shortener.backup.backup import Progress, position_of
 from shortener.errors import OperatorError
-from shortener.storage import file_names as datafiles
 from shortener.storage.data_dir import RESTORING
+from shortener.storage.files import DATABASE, JOURNAL, KEYS, SECRET, VISITOR_KEY
 from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.sqlite.snapshot import open_snapshot
@@ -46,7 +46,7 @@ def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Veri
 
     `progress` hears of each part. Raises `OperatorError` when there is nothing to check.
     """
-    if not (directory / datafiles.DATABASE).is_file():
+    if not (directory / DATABASE).is_file():
         raise OperatorError(f"{directory} holds no database")
     found = Verified()
     parts = itertools.count(1)
@@ -68,11 +68,11 @@ def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Veri
 
 
 def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_part: Callable[[], None]) -> None:
-    with open_snapshot(directory / datafiles.DATABASE, is_frozen=is_frozen) as raw:
+    with open_snapshot(directory / DATABASE, is_frozen=is_frozen) as raw:
         found.findings += _integrity(raw)
         on_part()
         migrations = load_migrations(migrations_folder())
-        missing = len(migrations) - check_applied(directory / datafiles.DATABASE, raw, migrations)
+        missing = len(migrations) - check_applied(directory / DATABASE, raw, migrations)
         if missing:
             found.findings.append(f"the database needs {missing} migrations: run `shortener migrate`, then verify")
             return
@@ -83,7 +83,7 @@ def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_par
         on_part()
         found.findings += ledger.check_links(raw, whole_since=_whole_since(raw), leaving=_leaving(raw))
         on_part()
-        found.findings += _journal(directory / datafiles.JOURNAL, position_of(raw), found)
+        found.findings += _journal(directory / JOURNAL, position_of(raw), found)
 
 
 def _integrity(raw: sqlite3.Connection) -> Iterator[str]:
@@ -151,8 +151,8 @@ def _records(segments: Segments, number: int) -> tuple[list[int], int]:
 def _modes(directory: Path) -> Iterator[str]:
     if (directory / RESTORING).exists():
         yield f"{directory} holds half a backup: run `shortener restore --force` again"
-    ours = [directory, *directory.glob(f"{datafiles.DATABASE}*"), *(directory / name for name in datafiles.KEYS)]
-    for path in [*ours, directory / datafiles.JOURNAL, *(directory / datafiles.JOURNAL).glob("*")]:
+    ours = [directory, *directory.glob(f"{DATABASE}*"), *(directory / name for name in KEYS)]
+    for path in [*ours, directory / JOURNAL, *(directory / JOURNAL).glob("*")]:
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -164,7 +164,7 @@ def _modes(directory: Path) -> Iterator[str]:
 
 
 def _keys(directory: Path, *, has_own_secret: bool) -> Iterator[str]:
-    secret, visitor_key = directory / datafiles.SECRET, directory / datafiles.VISITOR_KEY
+    secret, visitor_key = directory / SECRET, directory / VISITOR_KEY
     yield from _key(visitor_key, lambda text: parse_key(visitor_key, text))
     if has_own_secret:
         yield from _key(secret, lambda text: parse_keys(text, str(secret)))

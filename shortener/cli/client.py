@@ -20,7 +20,7 @@ from shortener.gen.url import UrlServiceBase, UrlServiceStub
 from shortener.gen.user import UserServiceBase, UserServiceStub
 from shortener.server.sockets import join
 from shortener.server.tls import client_context
-from shortener.storage import file_names as datafiles
+from shortener.storage import files
 from shortener.storage.data_dir import InUseError, owner_of
 
 CONNECT_SECONDS = 2.0
@@ -54,7 +54,7 @@ async def call_offline(config: Config, talk: Callable[[Api], Awaitable[T]], *, c
     from shortener.app import open_app  # noqa: PLC0415 - half a second that a client need not wait
 
     data_dir = Path(config.storage.data_dir)
-    if not creates and not (data_dir / datafiles.DATABASE).exists():
+    if not creates and not (data_dir / files.DATABASE).exists():
         raise OperatorError(f"data directory {data_dir} holds no database")
     try:
         async with open_app(config) as app:

@@ -13,8 +13,7 @@ from shortener.errors import OperatorError
 from shortener.idempotency.model import SECRET_SIZE
 from shortener.idempotency.service import Replays
 from shortener.idempotency.sqlite import SqliteReplayStore
-from shortener.storage import file_names as datafiles
-from shortener.storage import files as privatefile
+from shortener.storage import files
 from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.sql import Database
 from shortener.tasks import cancel, in_thread
@@ -32,7 +31,7 @@ async def open_replays(
 
     Their secret is a file in `data_dir`, which the caller owns.
     """
-    secret = await in_thread("keys", lambda: load_secret(data_dir / datafiles.REPLAY_KEY))
+    secret = await in_thread("keys", lambda: load_secret(data_dir / files.REPLAY_KEY))
     replays = Replays(
         store=SqliteReplayStore(database),
         transactions=database.transaction,
@@ -71,7 +70,7 @@ def load_secret(path: Path) -> bytes:
     """
     try:
         if not path.exists():
-            privatefile.create(path, f"{secrets.token_hex(SECRET_SIZE)}\n".encode())
+            files.create(path, f"{secrets.token_hex(SECRET_SIZE)}\n".encode())
         path.chmod(0o600)  # should a restored backup have opened it to others
         secret = bytes.fromhex(path.read_bytes().decode("ascii"))
     except OSError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Refusals:
         self._name = name
         self._answer = answer
         self._lingering: dict[asyncio.Transport, asyncio.TimerHandle] = {}
-        self._may_log = Paced()
+        self._may_log = OncePerSecond()
 
     def refuse(self, transport: asyncio.Transport) -> None:
         """Answer and close. What the client sends is read and dropped meanwhile: else it might not see the answer."""

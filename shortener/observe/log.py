@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
@@ -57,3 +58,20 @@ def set_up(level: str, line_format: str) -> None:
     wanted = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(max(wanted, logging.WARNING))  # of the libraries only what is amiss
     logging.getLogger("shortener").setLevel(wanted)
+
+
+class OncePerSecond:
+    """Lets one in a second through, and tells how many there were."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._count = 0
+
+    def __call__(self) -> int:
+        """Count one more; return how many came since the last one let through, 0 while the second is not over."""
+        self._count += 1
+        now = time.monotonic()
+        if now - self._last < 1.0:
+            return 0
+        count, self._count, self._last = self._count, 0, now
+        return count

@@ -13,7 +13,7 @@ from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
 from shortener.net.statuses import TABLE, http_status, problem_type
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 from shortener.observe.request_log import OFF, RequestLog
 from shortener.rest import json_codec as jsonio
 
@@ -111,7 +111,7 @@ def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog
 
     The text of an unexpected exception goes to the log with a request id from `new_id`; the caller gets the id alone.
     """
-    may_log: defaultdict[tuple[str, Code], Paced] = defaultdict(Paced)
+    may_log: defaultdict[tuple[str, Code], OncePerSecond] = defaultdict(OncePerSecond)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

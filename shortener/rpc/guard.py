@@ -17,7 +17,7 @@ from grpclib.const import Handler, Status
 from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 from shortener.observe.request_log import OFF, RequestLog
 from shortener.rpc.details import to_grpc
 
@@ -92,7 +92,7 @@ Func = Callable[[Any], Awaitable[None]]  # the stream's type is the server's own
 
 
 def _translated(func: Func, path: str, new_id: NewId) -> Func:
-    may_log = {code: Paced() for code in _LEVELS}
+    may_log = {code: OncePerSecond() for code in _LEVELS}
 
     async def call(stream: Any) -> None:
         try:

@@ -20,7 +20,7 @@ from shortener.clock import system_clock
 from shortener.config.loading import service_token
 from shortener.config.sections import Config
 from shortener.links.lists.screen import load_screen
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 from shortener.server import tls
 from shortener.server.descriptors import within_open_files
 from shortener.server.listeners import Servers, open_servers
@@ -116,7 +116,7 @@ class _LoopErrors:
     """asyncio's own complaints. Without a descriptor to accept with it has a thousand at once: one a second will do."""
 
     def __init__(self) -> None:
-        self._may_log = Paced()
+        self._may_log = OncePerSecond()
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

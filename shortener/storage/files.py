@@ -1,13 +1,23 @@
-"""Files that only this process may read, such as keys: whole or not there at all, also when it is killed meanwhile.
+"""The data directory's files that hold something worth keeping: their names, and how private ones are written.
 
-Whoever writes one owns its directory: no other process writes there. All functions wait for the disk and raise
-`OSError`.
+A private file is whole or not there at all, also when the process is killed meanwhile. Whoever writes one owns its
+directory: no other process writes there. All functions wait for the disk and raise `OSError`.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+DATABASE: Final = "shortener.db"
+JOURNAL: Final = "journal"
+"""A directory: the clicks that may not be in the database yet."""
+SECRET: Final = "secret"  # noqa: S105 - a file's name
+"""Signs tokens."""
+VISITOR_KEY: Final = "visitor.key"
+REPLAY_KEY: Final = "idempotency.key"
+KEYS: Final = (SECRET, VISITOR_KEY, REPLAY_KEY)
 
 _MODE = 0o600
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shortener.storage import files as privatefile
+from shortener.storage import files
 
 Put = Callable[[Path, bytes], None]
-BOTH = pytest.mark.parametrize("put", [privatefile.create, privatefile.replace])
+BOTH = pytest.mark.parametrize("put", [files.create, files.replace])
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_new_file_is_private(path: Path, put: Put) -> None:
 
 def test_a_file_that_came_first_stays(path: Path) -> None:
     path.write_bytes(b"first")
-    privatefile.create(path, b"second")
+    files.create(path, b"second")
     assert path.read_bytes() == b"first"
     assert os.listdir(path.parent) == ["key"]
 
@@ -46,7 +46,7 @@ def test_a_file_that_came_first_stays(path: Path) -> None:
 def test_a_file_is_replaced(path: Path) -> None:
     path.write_bytes(b"first")
     path.chmod(0o644)
-    privatefile.replace(path, b"second")
+    files.replace(path, b"second")
     assert (path.read_bytes(), mode(path)) == (b"second", 0o600)
     assert os.listdir(path.parent) == ["key"]
 
@@ -56,7 +56,7 @@ def test_a_file_system_without_hard_links_will_do(path: Path, monkeypatch: pytes
         raise PermissionError
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    privatefile.create(path, b"content")
+    files.create(path, b"content")
     assert path.read_bytes() == b"content"
     assert os.listdir(path.parent) == ["key"]
 

@@ -21,7 +21,7 @@ import maxminddb
 from shortener.analytics.clients.countries import country_names
 from shortener.analytics.model import CITY_MAX, NOWHERE, UNKNOWN_COUNTRY, Address, Place
 from shortener.errors import OperatorError
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 from shortener.tasks import in_thread
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class FileGeoLocator:
     def __init__(self, countries: maxminddb.Reader, databases: Sequence[maxminddb.Reader]) -> None:
         self._countries = countries
         self._databases = databases
-        self._may_log = Paced()
+        self._may_log = OncePerSecond()
 
     def locate(self, address: Address) -> Place:
         """See `GeoLocator`."""

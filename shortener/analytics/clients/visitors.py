@@ -21,7 +21,7 @@ from shortener import errors
 from shortener.analytics.model import VISITOR_SIZE, Address
 from shortener.clock import Clock
 from shortener.errors import OperatorError
-from shortener.storage import files as privatefile
+from shortener.storage import files
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Visitors:
         self._key = secrets.token_bytes(_KEY_SIZE)
         self.key_until = _until(self._rotation, day)
         try:
-            privatefile.replace(self._path, _text(self._rotation, self._key, day))
+            files.replace(self._path, _text(self._rotation, self._key, day))
         except OSError as error:
             # Counting goes on; only a restart before the day ends would begin with yet another key.
             _log.warning("the visitor key of the day cannot be kept: %s", error.strerror)
@@ -110,8 +110,8 @@ def open_visitors(path: Path, *, rotation: Rotation, clock: Clock) -> Visitors:
         kept = _read(path)
         if kept is None or kept[0] != rotation or (rotation == "daily" and kept[2] != day):
             kept = (rotation, secrets.token_bytes(_KEY_SIZE), day)
-            privatefile.replace(path, _text(*kept))
-            privatefile.sync_directory(path.parent)
+            files.replace(path, _text(*kept))
+            files.sync_directory(path.parent)
     except OSError as error:
         raise OperatorError(f"cannot use visitor key {path}: {error.strerror}") from None
     return Visitors(path, rotation, kept[1], day)

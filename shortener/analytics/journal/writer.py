@@ -11,7 +11,7 @@ from typing import Final
 from shortener.analytics.journal.records import frame
 from shortener.analytics.journal.segments import Segments
 from shortener.analytics.model import Position
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 
 _log = logging.getLogger(__name__)
 _CLOSED: Final = -1
@@ -67,7 +67,7 @@ class SegmentWriter:
         self._created = False
         self._dirty = False
         self._dirtied = asyncio.Event()  # or somebody waits to hear that nothing is
-        self._may_log = Paced()
+        self._may_log = OncePerSecond()
 
     @property
     def end(self) -> Position:

@@ -13,7 +13,7 @@ from grpclib.const import Handler
 
 from shortener.net.accepting import accept_on
 from shortener.net.queued import Queued
-from shortener.observe.once_per_second import Paced
+from shortener.observe.log import OncePerSecond
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.eager import Runner
 from shortener.rpc.http2.head import Method
@@ -61,7 +61,7 @@ class RpcServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closed = False
-        self._may_log = Paced()
+        self._may_log = OncePerSecond()
 
     async def start(
         self, host: str, port: int, *, ssl: tls.SSLContext | None = None, sock: socket.socket | None = None

@@ -17,8 +17,7 @@ from shortener.storage.sqlite.readers import Readers, ReaderStats
 from shortener.storage.sqlite.scrub import Scrubber
 from shortener.storage.sqlite.sql import Sql
 from shortener.storage.sqlite.writer import Writer, WriterStats
-from shortener.tasks import finish
-from shortener.thread_priority import step_back
+from shortener.tasks import finish, lower_thread_priority
 from shortener.tx import Tx
 
 T = TypeVar("T")
@@ -116,7 +115,9 @@ async def _open_threads(threads: list[SqliteThread], path: Path, settings: Stora
     """Open the writer, then the readers."""
     timeout = settings.busy_timeout_seconds
     threads.append(await open_thread("sqlite-writer", path, writer_pragmas(settings.cache_bytes), timeout))
-    await threads[0].run(step_back)  # reads, redirects and calls go before writes that nobody may be waiting for
+    await threads[0].run(
+        lower_thread_priority
+    )  # reads, redirects and calls go before writes that nobody may be waiting for
     for number in range(1, settings.readers + 1):
         pragmas = reader_pragmas(settings.cache_bytes)
         threads.append(await open_thread(f"sqlite-reader-{number}", path, pragmas, timeout))

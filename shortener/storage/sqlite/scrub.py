@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from shortener.storage.sqlite.connection import SqliteThread
-from shortener.tasks import in_thread
-from shortener.thread_priority import step_back
+from shortener.tasks import in_thread, lower_thread_priority
 from shortener.tx import for_a_moment
 
 _log = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ class Scrubber:
 
     def _look(self, numbers: range, size: int) -> list[int]:
         """Return which of these pages, counted from 0, have something in their unused space. Waits for the disk."""
-        step_back()
+        lower_thread_priority()
         found = []
         for begin in numbers[::_READ_PAGES]:
             part = os.pread(self._file, size * min(_READ_PAGES, numbers.stop - begin), begin * size)

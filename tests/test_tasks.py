@@ -10,7 +10,7 @@ import pytest
 
 from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import open_database
-from shortener.thread_priority import NICE, step_back
+from shortener.tasks import NICE, lower_thread_priority
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 
@@ -22,7 +22,7 @@ def priority(thread: int) -> int:
 @linux
 def test_a_thread_steps_back_alone() -> None:
     before = priority(threading.get_native_id())
-    with ThreadPoolExecutor(1, initializer=step_back) as executor:
+    with ThreadPoolExecutor(1, initializer=lower_thread_priority) as executor:
         assert executor.submit(lambda: priority(threading.get_native_id())).result() == min(before + NICE, 19)
     assert priority(threading.get_native_id()) == before
 
@@ -32,7 +32,7 @@ def test_where_it_is_forbidden_all_stay_equals(monkeypatch: pytest.MonkeyPatch) 
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", refuse)
-    step_back()
+    lower_thread_priority()
 
 
 @linux
