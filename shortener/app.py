@@ -28,7 +28,7 @@ from shortener.clock import Clock, system_clock
 from shortener.config.loading import ConfigError
 from shortener.config.sections import Config
 from shortener.idempotency import Replays
-from shortener.idempotency.opening import open_replays
+from shortener.idempotency.module import open_replays
 from shortener.ids import NewId, random_id
 from shortener.limits import RateLimits
 from shortener.links import LinkService, OwnAddresses, own_addresses
@@ -146,7 +146,7 @@ async def _build(stack: AsyncExitStack, config: Config, own: OwnAddresses, clock
         own=own,
         blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
         replays=replays,
-        erased_owners=accounts.erased,
+        is_erased=accounts.is_erased,
     )
     statistics = await open_analytics(stack, config, clock, database, links, replays)
     client_addresses = ClientAddresses(config.analytics.trusted_proxies, memo_max=config.analytics.clients_max)

@@ -21,13 +21,15 @@ class Tx(Protocol):
 
 
 class Transactions(Protocol):
-    """Runs whole units of work, one after another, each all or nothing."""
+    """Runs whole units of work, serializable (as if one after another), each all or nothing."""
 
     async def __call__(self, work: Callable[[Tx], T]) -> T:
         """Run `work(tx)` in one transaction and return its result once that is durable.
 
-        `work` is a plain function: it runs off the event loop and must not touch anything but
-        `tx` and its own values. An exception from it undoes this work alone and reaches the caller.
+        `work` is a plain function that runs off the event loop, and may run more than once until one run is
+        committed. So it has no effect but through `tx` and its result, decides by nothing that another process may
+        change but what `tx` tells, and lets every error of a store end it: an engine may have given the transaction
+        up. An exception from it undoes this work alone and reaches the caller.
         """
 
 

@@ -10,11 +10,14 @@ import hypothesis
 import pytest
 
 from tests.contract import reference
-from tests.support import process, skips, warm
+from tests.support import process, skips, twice, warm
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
+
+USES_TRANSACTIONS = frozenset({"accounts", "analytics", "idempotency", "links", "privacy"})
+"""Folders with tests of services and their stores."""
 
 both_servers = pytest.mark.parametrize("server", ["own", "grpclib"], indirect=True, scope="module")
 
@@ -72,6 +75,18 @@ def pytest_unconfigure() -> None:
     """End the process that is forked."""
     if warm.starter:
         warm.starter.end()
+
+
+@pytest.fixture(autouse=True)
+def _units_run_twice(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hold the services to the contract in `tx.py`, whatever their tests are about."""
+    room = request.path.relative_to(Path(__file__).parent).parts[0]
+    if room not in USES_TRANSACTIONS or request.node.get_closest_marker("units_run_once"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        twice.run_units_twice(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

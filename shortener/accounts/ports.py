@@ -66,6 +66,9 @@ class AccountStore(Protocol):
     def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
         """Remove the account, so that nothing but its id is kept; False when there is none. The erasure is pending."""
 
+    def is_erased(self, tx: Tx, account_id: int) -> bool:
+        """Tell whether the account was erased, as this transaction sees it."""
+
     def finish_erasure(self, tx: Tx, account_id: int) -> None:
         """Note that nothing of the account is left anywhere."""
 

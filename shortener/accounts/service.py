@@ -25,6 +25,9 @@ from shortener.accounts.throttle import LoginThrottle
 from shortener.clock import Clock
 from shortener.tx import Transactions, Tx
 
+_ID_DIGITS = 19
+"""No account's id has so many: those that fit into 64 bits are given in turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
@@ -277,12 +280,18 @@ class AccountService:
         now = self._clock()
 
         def work(tx: Tx) -> None:
-            if not self._store.erase(tx, account_id, now=now) and str(account_id) not in self.erased:
+            if not self._store.erase(tx, account_id, now=now) and not self._store.is_erased(tx, account_id):
                 raise errors.NotFound("user not found")
             tx.on_commit(lambda: self.erased.add(str(account_id)))
             tx.on_commit(then)
 
         await self._transactions(work)
+
+    def is_erased(self, tx: Tx, user_id: str) -> bool:
+        """Tell whether this is the id of an erased account, as the transaction sees it."""
+        if not user_id.isdecimal() or user_id[0] == "0" or len(user_id) >= _ID_DIGITS:
+            return False
+        return self._store.is_erased(tx, int(user_id))
 
     async def pending_erasures(self) -> list[int]:
         """Return the ids of erased accounts whose belongings may not all be removed yet."""

@@ -14,7 +14,7 @@ _PAGE = f"SELECT {_FIELDS} FROM accounts ORDER BY id DESC LIMIT ? OFFSET ?"  # n
 _COUNT = "SELECT COUNT(*) FROM accounts"
 _ADD = f"""
     INSERT INTO accounts (email, email_key, username, username_key, name, password_hash, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
     RETURNING {_FIELDS}"""  # noqa: S608 - a constant
 _IS_EMAIL_TAKEN = "SELECT 1 FROM accounts WHERE email_key = ?"
 _UPDATE = "UPDATE accounts SET email = ?, email_key = ?, name = ?, updated_at = ? WHERE id = ?"
@@ -24,6 +24,7 @@ _REPLACE_HASH = "UPDATE accounts SET password_hash = ? WHERE id = ? AND password
 
 _REMOVE = "DELETE FROM accounts WHERE id = ?"
 _ADD_ERASED = "INSERT INTO erased_accounts (id, erased_at, pending) VALUES (?, ?, 1)"
+_IS_ERASED = "SELECT 1 FROM erased_accounts WHERE id = ?"
 _FINISH_ERASURE = "UPDATE erased_accounts SET pending = 0 WHERE id = ?"
 _ERASED = "SELECT id FROM erased_accounts ORDER BY id"
 _PENDING = "SELECT id FROM erased_accounts WHERE pending = 1 ORDER BY id"
@@ -71,12 +72,9 @@ class SqliteAccountStore:
             account.created_at,
             account.created_at,
         )
-        try:
-            [row] = on.rows(_ADD, parameters)
-        except UniqueViolation:
-            # Where both are taken, engines differ in which they name.
-            taken = "email" if on.row(_IS_EMAIL_TAKEN, (key,)) else "username"
-            raise _conflict(taken) from None
+        row = on.row(_ADD, parameters)
+        if row is None:
+            raise _conflict("email" if on.row(_IS_EMAIL_TAKEN, (key,)) else "username")
         return _account(row)
 
     def get(self, tx: Tx, account_id: int) -> Account | None:
@@ -110,6 +108,10 @@ class SqliteAccountStore:
             return False
         sql(tx).run(_ADD_ERASED, (account_id, now))
         return True
+
+    def is_erased(self, tx: Tx, account_id: int) -> bool:
+        """See `AccountStore`."""
+        return sql(tx).row(_IS_ERASED, (account_id,)) is not None
 
     def finish_erasure(self, tx: Tx, account_id: int) -> None:
         """See `AccountStore`."""

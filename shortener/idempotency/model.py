@@ -24,11 +24,13 @@ Answer: TypeAlias = tuple[int | str, ...]
 class Asked:
     """One call with a key, as keyed hashes of `DIGEST_SIZE` bytes: nobody can tell from them what was sent.
 
-    `key` stands for the method, its caller and the key; `request` for everything that the caller asked for.
+    `key` stands for the method, its caller and the key; `request` for everything that the caller asked for; `caller`
+    for the caller alone, whatever the method.
     """
 
     key: bytes
     request: bytes
+    caller: bytes
 
 
 def parse_key(text: str) -> str:
@@ -44,7 +46,9 @@ def asked(secret: bytes, method: str, caller: str, key: str, request: Answer) ->
     The hashes are keyed with a secret that is not in the database: a request may hold an address, and there are few
     enough of those to try them all.
     """
-    return Asked(_digest(secret, method, caller, parse_key(key)), _digest(secret, method, *request))
+    return Asked(
+        _digest(secret, method, caller, parse_key(key)), _digest(secret, method, *request), _digest(secret, caller)
+    )
 
 
 def _digest(secret: bytes, *values: int | str) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from shortener.idempotency.model import Answer
+from shortener.idempotency.model import Answer, Asked
 from shortener.tx import Tx
 
 
@@ -23,11 +23,14 @@ class ReplayStore(Protocol):
     def find_in(self, tx: Tx, key: bytes) -> Kept | None:
         """Return the same, with what this transaction and those before it have put there."""
 
-    def put(self, tx: Tx, key: bytes, kept: Kept) -> None:
-        """Keep an answer, in place of the one that was there."""
+    def put(self, tx: Tx, call: Asked, kept: Kept) -> None:
+        """Keep the answer to a call, in place of the one that was there."""
 
     def remove(self, tx: Tx, *, before: int, after: int, limit: int) -> int:
         """Remove those answered before or after these times, `limit` at most, and return how many there were."""
+
+    def count_in(self, tx: Tx, caller: bytes) -> tuple[int, int]:
+        """Return how many answers are kept for this caller, and for all callers together."""
 
     async def count(self) -> int:
         """Return how many answers are kept."""

@@ -40,12 +40,8 @@ class Replays:
         self._clock = clock
         self._secret = secret
         self._limits = limits
-        self._count = 0
-
-    @property
-    def count(self) -> int:
-        """About how many answers are kept: exact after `recount` and `sweep` when nothing is written meanwhile."""
-        return self._count
+        self.count = 0
+        """How many answers were kept when last counted, which each sweep does."""
 
     def asked(self, method: str, caller: str, key: str, request: Answer) -> Asked:
         """Return what this call is known by: `request` is all that the caller asked for, as it was sent.
@@ -75,22 +71,24 @@ class Replays:
     def keep(self, tx: Tx, call: Asked, answer: Answer) -> None:
         """Keep the first answer, in the transaction that makes it true.
 
-        Raises `errors.Exhausted` when `keys_max` are kept: to forget one early would break its promise.
+        Raises `errors.Exhausted` for a caller of whom as many are kept as there is room for more: who keeps most is
+        refused first, and there is always some room for others. To forget one early would break its promise.
         """
-        if self._count >= self._limits.keys_max:
+        own, every = self._store.count_in(tx, call.caller)
+        if own >= self._limits.keys_max - every:
             raise errors.Exhausted(
-                "too many idempotency keys are remembered", retry_after_seconds=FULL_RETRY_SECONDS, overload=True
+                "too many idempotency keys are remembered", retry_after_seconds=FULL_RETRY_SECONDS, overload=not own
             )
-        self._store.put(tx, call.key, Kept(call.request, answer, self._clock()))
-        tx.on_commit(self._kept)
+        self._store.put(tx, call, Kept(call.request, answer, self._clock()))
 
     async def recount(self) -> None:
         """Learn how many answers the store keeps."""
-        self._count = await self._store.count()
+        self.count = await self._store.count()
 
     async def sweep(self) -> None:
-        """Remove the answers that are too old, a few at a time. Costs nothing when none is kept."""
-        if not self._count:
+        """Remove the answers that are too old, a few at a time, and count those that are left."""
+        await self.recount()
+        if not self.count:
             return
         now = self._clock()
         before, after = now - self._limits.ttl_seconds + 1, now + self._limits.ttl_seconds - 1
@@ -112,6 +110,3 @@ class Replays:
 
     def _count_replay(self) -> None:
         self.replayed += 1
-
-    def _kept(self) -> None:
-        self._count += 1

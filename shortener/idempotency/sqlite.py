@@ -1,20 +1,21 @@
-"""Kept answers in SQL: the only statements that name the table `replays`."""
+"""Kept answers in SQL: the only statements that name the tables `replays` and `replay_counts`."""
 
 import json
 from typing import cast
 
+from shortener.idempotency.model import Asked
 from shortener.idempotency.ports import Kept
 from shortener.storage.sqlite.sql import Database, Row, sql
 from shortener.tx import Tx
 
 _FIND = "SELECT request, answer, answered_at FROM replays WHERE key = ?"
-_PUT = """INSERT INTO replays (key, request, answer, answered_at) VALUES (?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET request = excluded.request, answer = excluded.answer,
-    answered_at = excluded.answered_at"""
+_FORGET = "DELETE FROM replays WHERE key = ?"  # then inserted anew: the triggers that count know no other change
+_PUT = "INSERT INTO replays (key, caller, request, answer, answered_at) VALUES (?, ?, ?, ?, ?)"
 _REMOVE = """DELETE FROM replays WHERE key IN (
         SELECT key FROM replays WHERE answered_at < ? OR answered_at > ? LIMIT ?
     )"""
-_COUNT = "SELECT count(*) FROM replays"
+_COUNTS = "SELECT caller, kept FROM replay_counts WHERE caller IN (?, x'')"
+_COUNT = "SELECT kept FROM replay_counts WHERE caller = x''"
 
 
 class SqliteReplayStore:
@@ -31,13 +32,19 @@ class SqliteReplayStore:
         """See `ReplayStore.find_in`."""
         return _kept(sql(tx).row(_FIND, (key,)))
 
-    def put(self, tx: Tx, key: bytes, kept: Kept) -> None:
+    def put(self, tx: Tx, call: Asked, kept: Kept) -> None:
         """See `ReplayStore.put`."""
-        sql(tx).run(_PUT, (key, kept.request, json.dumps(kept.answer), kept.answered_at))
+        sql(tx).run(_FORGET, (call.key,))
+        sql(tx).run(_PUT, (call.key, call.caller, kept.request, json.dumps(kept.answer), kept.answered_at))
 
     def remove(self, tx: Tx, *, before: int, after: int, limit: int) -> int:
         """See `ReplayStore.remove`."""
         return sql(tx).run(_REMOVE, (before, after, limit))
+
+    def count_in(self, tx: Tx, caller: bytes) -> tuple[int, int]:
+        """See `ReplayStore.count_in`."""
+        counts = dict(cast("list[tuple[bytes, int]]", sql(tx).rows(_COUNTS, (caller,))))
+        return counts.get(caller, 0), counts[b""]
 
     async def count(self) -> int:
         """See `ReplayStore.count`."""

@@ -1,6 +1,6 @@
 """What the links module needs from the outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from shortener.links.model import Link, LinkRef, NewLink
@@ -56,6 +56,10 @@ class Blocks(Protocol):
 
     def __call__(self, destination: str) -> bool:
         """Tell whether no link may lead to this checked destination."""
+
+
+IsErased: TypeAlias = Callable[[Tx, str], bool]
+"""Tells whether an owner was erased, as the transaction sees it: no link may be made for such an owner."""
 
 
 class NewCode(Protocol):

@@ -22,7 +22,7 @@ from shortener.links.model import (
     parse_short_code,
     unknown_link,
 )
-from shortener.links.ports import Blocks, LinkStore, NewCode, QrFormat, RenderQr
+from shortener.links.ports import Blocks, IsErased, LinkStore, NewCode, QrFormat, RenderQr
 from shortener.tx import Transactions, Tx
 
 CODE_ATTEMPTS_MAX = 10
@@ -39,6 +39,10 @@ class CodesExhausted(Exception):  # noqa: N818 - named like the domain's errors;
     """No free random code was found: codes are too short for the number of links."""
 
 
+def _nobody_is_erased(tx: Tx, owner_id: str) -> bool:
+    return False
+
+
 class LinkService:
     """Everything that can be done with links. Raw values come in; links or `errors` go out."""
 
@@ -53,7 +57,7 @@ class LinkService:
         own: OwnAddresses,
         replays: Replays,
         blocks: Blocks | None = None,
-        erased_owners: Container[str] = frozenset(),
+        is_erased: IsErased = _nobody_is_erased,
     ) -> None:
         self._store = store
         self._transactions = transactions
@@ -63,7 +67,7 @@ class LinkService:
         self._own = own
         self._blocks = blocks
         self._replays = replays
-        self._erased_owners = erased_owners
+        self._is_erased = is_erased
 
     def short_url(self, short_code: str) -> str:
         """Return the whole short URL of this code."""
@@ -236,7 +240,7 @@ class LinkService:
 
     def _store_new(self, tx: Tx, link: NewLink) -> Link | None:
         # Judged here, in the order of the writes: a link that came after the erasure would stay for ever.
-        if link.owner_id in self._erased_owners:
+        if self._is_erased(tx, link.owner_id):
             raise errors.Invalid("user_id is that of an erased account", field="user_id")
         return self._store.add(tx, link)
 

@@ -22,7 +22,7 @@ def a_service(
 ) -> AccountService:
     return AccountService(
         store,
-        FakeTransactions(),
+        FakeTransactions(store),
         passwords=passwords,
         tokens=FakeTokens(clock),
         throttle=a_throttle(),
@@ -99,6 +99,9 @@ class MemoryAccountStore:
             return False
         self._erased[account_id] = True
         return True
+
+    def is_erased(self, tx: Tx, account_id: int) -> bool:
+        return account_id in self._erased
 
     def finish_erasure(self, tx: Tx, account_id: int) -> None:
         if account_id in self._erased:

@@ -34,7 +34,8 @@ class Kept:
 @pytest.fixture(params=["memory", "sqlite"])
 async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
     if request.param == "memory":
-        yield Kept(MemoryAccountStore(), FakeTransactions())
+        store = MemoryAccountStore()
+        yield Kept(store, FakeTransactions(store))
     else:
         database = request.getfixturevalue("database")
         yield Kept(SqliteAccountStore(database), database.transaction)

@@ -185,6 +185,7 @@ async def test_the_task_removes_and_ends(database: Database) -> None:
     assert await rows(database, "SELECT clicked_at FROM clicks") == [(NOW,)]
 
 
+@pytest.mark.units_run_once
 async def test_what_fails_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_module, "_LOOK_SECONDS", 0.001)
     store = SqliteClickStore(database, count_bots=True)

@@ -12,7 +12,7 @@ from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.journal.records import encode, encode_client
 from shortener.analytics.model import NOWHERE, START
 from shortener.config.sections import Auth
-from shortener.idempotency.opening import load_secret
+from shortener.idempotency.module import load_secret
 from shortener.links import LinkRef
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
 from tests.bench.load import fill

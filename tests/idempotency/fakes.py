@@ -2,7 +2,7 @@
 
 from shortener.clock import Clock
 from shortener.config.sections import Idempotency
-from shortener.idempotency import Replays
+from shortener.idempotency import Asked, Replays
 from shortener.idempotency.ports import Kept, ReplayStore
 from shortener.tx import Transactions, Tx
 from tests.support.fakes import FakeClock, FakeTransactions
@@ -16,6 +16,7 @@ class MemoryReplayStore:
 
     def __init__(self) -> None:
         self.kept: dict[bytes, Kept] = {}
+        self.callers: dict[bytes, bytes] = {}
 
     async def find(self, key: bytes) -> Kept | None:
         return self.kept.get(key)
@@ -23,14 +24,18 @@ class MemoryReplayStore:
     def find_in(self, tx: Tx, key: bytes) -> Kept | None:
         return self.kept.get(key)
 
-    def put(self, tx: Tx, key: bytes, kept: Kept) -> None:
-        self.kept[key] = kept
+    def put(self, tx: Tx, call: Asked, kept: Kept) -> None:
+        self.kept[call.key] = kept
+        self.callers[call.key] = call.caller
 
     def remove(self, tx: Tx, *, before: int, after: int, limit: int) -> int:
         outdated = [key for key, kept in self.kept.items() if not before <= kept.answered_at <= after][:limit]
         for key in outdated:
-            del self.kept[key]
+            del self.kept[key], self.callers[key]
         return len(outdated)
+
+    def count_in(self, tx: Tx, caller: bytes) -> tuple[int, int]:
+        return list(self.callers.values()).count(caller), len(self.kept)
 
     async def count(self) -> int:
         return len(self.kept)

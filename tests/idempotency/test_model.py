@@ -53,6 +53,8 @@ def test_method_caller_key_and_request_all_tell_calls_apart() -> None:
     changed = asked(SECRET, "CreateURL", "1", "key", (*REQUEST[:2], False))
     assert changed.key == first.key
     assert changed.request != first.request
+    callers = [first.caller, *(other.caller for other in others), changed.caller]
+    assert [callers.index(caller) for caller in callers] == [0, 0, 2, 0, 4, 5, 0]
 
 
 @given(st.lists(st.lists(values, max_size=3).map(tuple), max_size=5))

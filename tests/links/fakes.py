@@ -136,13 +136,16 @@ def a_link_service(
     replays: Replays | None = None,
 ) -> LinkService:
     """Return a service on fakes, but for what the test gives."""
+    store = MemoryLinkStore() if store is None else store
+    replays = replays or some_replays(clock)
+    rolled_back = (store, replays._store) if isinstance(store, MemoryLinkStore) else ()
     return LinkService(
-        store=MemoryLinkStore() if store is None else store,
-        transactions=transactions or FakeTransactions(),
+        store=store,
+        transactions=transactions or FakeTransactions(*rolled_back),
         clock=clock or FakeClock(),
         new_code=new_code or ListedCodes(),
         render_qr=render_qr or FakeQr(),
         own=own or some_addresses(),
         blocks=blocks,
-        replays=replays or some_replays(clock),
+        replays=replays,
     )

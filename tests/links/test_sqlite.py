@@ -44,7 +44,7 @@ def cached(inner: LinkStore) -> CachedLinkStore:
 @pytest.fixture(params=["memory", "sqlite", "cached memory", "cached sqlite"])
 def kept(request: pytest.FixtureRequest, database: SqliteDatabase) -> Kept:
     store: LinkStore = MemoryLinkStore() if "memory" in request.param else SqliteLinkStore(database)
-    transactions: Transactions = FakeTransactions() if "memory" in request.param else database.transaction
+    transactions: Transactions = FakeTransactions(store) if "memory" in request.param else database.transaction
     return Kept(cached(store) if "cached" in request.param else store, transactions)
 
 

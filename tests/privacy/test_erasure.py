@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shortener import errors
+from shortener.accounts.sqlite import SqliteAccountStore
 from shortener.analytics.clients.recorder import ClickRecorder
 from shortener.analytics.sqlite import removal as removal_store
 from shortener.app import App
@@ -69,6 +70,21 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
     assert check(home.data_dir) == []
 
 
+async def test_what_another_process_has_erased_is_erased_here(app: App) -> None:
+    owner, _ = await register(app)
+    accounts = SqliteAccountStore(app.database)
+    await app.links.create(DESTINATION, owner, expires_at=0, with_qr=False)
+    assert await app.database.transaction(lambda tx: accounts.erase(tx, int(owner), now=1_800_000_000))
+    with pytest.raises(errors.Invalid) as raised:
+        await app.links.create(DESTINATION, owner, expires_at=0, with_qr=False)
+    assert (raised.value.message, raised.value.field) == ("user_id is that of an erased account", "user_id")
+    await app.links.create(DESTINATION, f"0{owner}", expires_at=0, with_qr=False)  # no account has such an id
+    await app.links.create(DESTINATION, "9" * 64, expires_at=0, with_qr=False)
+    assert await app.erasure.erase(int(owner)) is True
+    with pytest.raises(errors.NotFound):
+        await app.erasure.erase(int(owner) + 1)
+
+
 async def test_no_file_holds_a_byte_of_it(home: Home) -> None:
     async with home.opened() as app:
         owner, _ = await register(app)
@@ -123,6 +139,7 @@ async def test_an_erasure_goes_on_after_a_start(home: Home, monkeypatch: pytest.
     assert check(home.data_dir) == []
 
 
+@pytest.mark.units_run_once
 async def test_what_fails_is_tried_again(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, _ = await register(app)
     codes = await fill(app, owner, "mine")

@@ -1,5 +1,7 @@
 """Stand-ins shared by all modules' tests: a clock that is set by hand and transactions without a database."""
 
+import contextlib
+import copy
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -43,9 +45,22 @@ class FakeTx:
 
 
 class FakeTransactions:
-    """Runs each unit of work at once; memory stores have nothing to commit."""
+    """Runs each unit of work at once; memory stores have nothing to commit.
+
+    Given `stores`, it runs each unit twice, and in between the stores become what they were: a unit of work must not
+    have any effect but through them, nor know anything but from them.
+    """
+
+    def __init__(self, *stores: object) -> None:
+        self._stores = stores
 
     async def __call__(self, work: Callable[[FakeTx], T]) -> T:
+        if self._stores:
+            before = [{name: copy.copy(value) for name, value in vars(store).items()} for store in self._stores]
+            with contextlib.suppress(Exception):
+                work(FakeTx())
+            for store, attributes in zip(self._stores, before, strict=True):
+                vars(store).update(attributes)
         tx = FakeTx()
         result = work(tx)
         for callback in tx.callbacks:
