@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 Observe = Callable[[str, Status, float], None]
 """Told of each finished call: path of the method, status, seconds it took."""
 
+Admits = Callable[[str, "str | bytes | None"], bool]
+"""Told a method's path and the `authorization` of a call, says whether the call is let in."""
+
 _LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
 """Refusals that are logged, a line a second of each method and code at most: an overload must not become two."""
 
@@ -74,12 +77,13 @@ def guarded(
     does.
     """
     guards: list[Service] = []
+    admits = holders_of(service_token, open_services)
     for service in services:
         mapping = {}
         for path, handler in service.__mapping__().items():
             func = _translated(handler.func, path, new_id)
-            if service_token and path.split("/")[1] not in open_services:
-                func = _for_holders_of(service_token, func)
+            if service_token:
+                func = _admitted(func, path, admits)
             if observe is not None:
                 lasting = handler.cardinality.server_streaming
                 func = _observed(func, path, observe, requests, may_be_slow=not lasting)
@@ -131,18 +135,24 @@ def _is_past(deadline: Any) -> bool:
     return deadline is not None and deadline.time_remaining() <= 0
 
 
-def _for_holders_of(token: str, func: Func) -> Func:
+def holders_of(token: str, open_services: frozenset[str] = frozenset()) -> Admits:
+    """Return what lets in who shows the service token, and everyone for `open_services`."""
     wanted = f"bearer {token}".encode()
 
-    def is_held(metadata: Any) -> bool:
-        value = metadata.get("authorization") if metadata else None
-        if not isinstance(value, str):
+    def admits(path: str, authorization: str | bytes | None) -> bool:
+        if path.split("/")[1] in open_services:
+            return True
+        if not isinstance(authorization, str):
             return False
-        scheme, _, rest = value.partition(" ")
+        scheme, _, rest = authorization.partition(" ")
         return hmac.compare_digest(f"{scheme.lower()} {rest}".encode(), wanted)
 
+    return admits
+
+
+def _admitted(func: Func, path: str, admits: Admits) -> Func:
     async def call(stream: Any) -> None:
-        if not is_held(stream.metadata):
+        if not admits(path, stream.metadata.get("authorization") if stream.metadata else None):
             raise GRPCError(Status.UNAUTHENTICATED, "a valid service token is required")
         await func(stream)
 

@@ -24,7 +24,7 @@ from shortener.rest.problems import problems
 from shortener.rest.server import HttpServer, HttpSettings
 from shortener.rpc import stock
 from shortener.rpc.callers import limited, trusted
-from shortener.rpc.guard import Service, guarded
+from shortener.rpc.guard import Admits, Service, guarded, holders_of
 from shortener.rpc.health import SERVICE as HEALTH
 from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import server as h2
@@ -142,15 +142,17 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
         called = limited(services, caller=app.rpc_caller, limits=app.limits) if is_open else services
         served = [*called, Health(servers.serving, services)]
         served += reflection(served)
+        open_services = frozenset([HEALTH])
         guards = guarded(
             served,
             new_id=app.new_id,
             service_token=token,
-            open_services=frozenset([HEALTH]),
+            open_services=open_services,
             observe=servers.metrics.rpc.observe_rpc,
             requests=servers.requests,
         )
-        server = _rpc_server(app.config, guards, settings)
+        admits = holders_of(token, open_services) if token else None
+        server = _rpc_server(app.config, guards, settings, admits)
         await server.start("", 0, ssl=context, sock=sock)
         servers.rpc[name] = server
 
@@ -239,7 +241,7 @@ class _JournalClicks:
         return True
 
 
-def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettings) -> RpcServer:
+def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettings, admits: Admits | None) -> RpcServer:
     grpc = config.grpc
     if grpc.server == "grpclib":
         return stock.RpcServer(services, settings=settings)
@@ -248,10 +250,12 @@ def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettin
         idle_frames_refill=grpc.idle_frames_per_second,
         window_size=grpc.window_size,
         send_max=grpc.unsent_max,
+        receive_max=grpc.receive_max,
         held_max=grpc.held_max,
+        message_seconds=grpc.message_timeout_seconds,
         write_seconds=grpc.write_timeout_seconds,
     )
-    return h2.RpcServer(services, settings=settings, limits=limits)
+    return h2.RpcServer(services, settings=settings, limits=limits, admits=admits)
 
 
 def _rpc_settings(config: Config) -> RpcSettings:

@@ -75,7 +75,7 @@ def bounded(world: World) -> None:
     assert len(calls._postponed) <= CALLS.streams_max
     assert decoder._size <= LIMITS.header_table_size
     assert len(reader._block or b"") <= 2 * CALLS.header_list_size_max + frames.FRAME_SIZE_MAX
-    assert calls.intake._held <= LIMITS.receive_max + CALLS.message_size_max
+    assert calls.intake.held == sum(stream.held for stream in calls.streams.values()) <= LIMITS.receive_max
     assert world.shared.held.size <= LIMITS.held_max + CALLS.streams_max * REPLY_MAX
     assert world.connection.outbox.waiting <= LIMITS.send_max + CALLS.streams_max * (REPLY_MAX + 100)
 

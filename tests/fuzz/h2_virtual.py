@@ -13,7 +13,7 @@ from shortener.rpc.http2 import Limits, RpcServer, budget, calls, connection, se
 from shortener.rpc.http2 import outbound as outbox
 from shortener.rpc.http2 import timers as watch
 from shortener.rpc.http2.eager import Runner
-from shortener.rpc.http2.shared import Shared
+from shortener.rpc.http2.shared import Received, Shared
 from tests.rpc.h2_peer import SETTINGS, Odd
 
 LIMITS = Limits(
@@ -171,7 +171,7 @@ class World:
         self.loop, self.clock = loop, clock
         self.odd = Bounded()
         self.server = RpcServer([self.odd], settings=CALLS, limits=LIMITS)
-        self.shared = Shared(loop, self.server._methods, CALLS, LIMITS, Runner(loop))
+        self.shared = Shared(loop, self.server._methods, CALLS, LIMITS, Runner(loop), Received(LIMITS.held_max))
         self.server._shared = self.shared
         self.connection = self.server._accept()
         self.wire = Wire(loop, self.connection)
@@ -197,6 +197,7 @@ class World:
         assert not self.connection.calls.streams
         assert self.connection.calls.running == 0
         assert self.shared.held.size == 0
+        assert (self.shared.received.size, self.shared.received.receivers) == (0, {})
         assert not [timer for timer in self.loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
 
 

@@ -1,10 +1,12 @@
 """One hostile HTTP/2 client as a program: `python -m tests.promises.attacker HOST:PORT NAME SECONDS`.
 
 It attacks until the time is over, connecting anew whenever the server has had enough, and prints how often it did.
+What is among `PACED` comes at 1 MB a second, all else as fast as it can.
 """
 
 import asyncio
 import contextlib
+import gzip
 import os
 import struct
 import sys
@@ -18,6 +20,7 @@ LIST = "/url.URLService/ListURLs"
 HEADERS, DATA, PRIORITY, RST_STREAM, PING, WINDOW_UPDATE, CONTINUATION = 1, 0, 2, 3, 6, 8, 9
 BODY = struct.pack(">BI", 0, 9) + b"\n\x07unknown"
 GREETING = PREFACE + frame(SETTINGS, 0, 0)
+NO_LIMIT = PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, (1 << 31) - 1))
 NO_WINDOW = PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0))
 REQUEST = block(PATH)
 LISTING = block(LIST)
@@ -82,19 +85,68 @@ ATTACKS: dict[str, Connections] = {
     "no preface": (500, b"", b""),
     "half a preface": (500, PREFACE[:10], b""),
 }
+INFLATED = gzip.compress(bytes(256 * 1024), 9)
+PACKED = struct.pack(">BI", 1, len(INFLATED)) + INFLATED
+GZIPPED = block(PATH, [("grpc-encoding", "gzip")])
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+ASKED = b"\x22\x0eurl.URLService"
+QUESTIONS = (struct.pack(">BI", 0, len(ASKED)) + ASKED) * 700
+UNKNOWN_FIELDS = struct.pack(">BI", 0, 16_000) + b"\x78\0" * 8000
+
+
+def heads(number: int, fields: bytes, *, end: bool = False) -> bytes:
+    """A header block of any length."""
+    parts = [fields[start : start + 16_384] for start in range(0, len(fields), 16_384)]
+    last = len(parts) - 1
+    return b"".join(
+        frame(CONTINUATION if index else HEADERS, 4 * (index == last) | (end and not index), number, part)
+        for index, part in enumerate(parts)
+    )
+
+
+def call(number: int, head: bytes, body: bytes) -> bytes:
+    return heads(number, head) + frame(DATA, 1, number, body)
+
+
+PACED: dict[str, Callable[[int], bytes]] = {
+    "indexed fields": lambda number: heads(number, b"\x82" * 32_768),
+    "inserted fields": lambda number: heads(number, b"\x40\x01x\x01y" * 6500),
+    "Huffman strings": lambda number: heads(number, b"\0\x01x\xff\xe6\xfe\x01" + b"\0" * 32_725),
+    "header bombs": lambda number: heads(number, REQUEST + b"\x40\x01x\x7f\x81\x1e" + b"a" * 4000 + b"\xbe" * 9000),
+    "trailers": lambda number: heads(number, REQUEST) + heads(number, b"\x82" * 16_000, end=True),
+    "calls with many fields": lambda number: call(number, REQUEST + b"\0\x01a\0" * 460, BODY),
+    "calls that insert fields": lambda number: call(number, REQUEST + b"\x40\x01x\x01y" * 440, BODY),
+    "calls with Huffman strings": lambda number: call(number, REQUEST + b"\0\x01x\xff\xa9\x45" + b"\0" * 9000, BODY),
+    "many gzip messages": lambda number: call(number, GZIPPED, PACKED * (16_384 // len(PACKED))),
+    "one gzip message a call": lambda number: call(number, GZIPPED, PACKED),
+    "a stream of gzip messages": lambda number: call(
+        number, block(REFLECTION, [("grpc-encoding", "gzip")]), PACKED * (16_384 // len(PACKED))
+    ),
+    "questions to reflection": lambda number: call(number, block(REFLECTION), QUESTIONS),
+    "messages too large": lambda number: heads(number, REQUEST) + frame(DATA, 0, number, b"\0\x7f\0\0\0"),
+    "unknown fields": lambda number: call(number, REQUEST, UNKNOWN_FIELDS),
+    "malformed messages": lambda number: call(number, REQUEST, b"\0\0\0\0\x02\x0a\xff"),
+    "unknown methods": lambda number: call(number, block("/no/such"), BODY),
+    "calls": lambda number: call(number, REQUEST, BODY),
+}
+"""What one connection sends at `PACE` bytes a second, by the number of the stream."""
+PACE = 1_000_000
 LEAST_SECONDS = 0.2
 """What a connection lasts on a machine that is too busy to connect in time."""
-READS = frozenset(ATTACKS) - {"slow readers", "unread pings"}
+READS = frozenset((*ATTACKS, *PACED)) - {"slow readers", "unread pings"}
+NAMES = (*ATTACKS, *PACED)
 
 
 async def attack(address: str, name: str, seconds: float) -> int:
     """Attack; return how many connections it took."""
-    count, first, again = ATTACKS[name]
     end = time.monotonic() + seconds
+    if name in PACED:
+        return await _attacker(address, name, NO_LIMIT, PACED[name], end)
+    count, first, again = ATTACKS[name]
     return sum(await asyncio.gather(*(_attacker(address, name, first, again, end) for _ in range(count))))
 
 
-async def _attacker(address: str, name: str, first: bytes, again: bytes, end: float) -> int:
+async def _attacker(address: str, name: str, first: bytes, again: bytes | Callable[[int], bytes], end: float) -> int:
     host, _, port = address.rpartition(":")
     connections = 0
     while not connections or time.monotonic() < end:
@@ -110,23 +162,43 @@ async def _attacker(address: str, name: str, first: bytes, again: bytes, end: fl
 
 
 async def _one(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes, again: bytes, *, reads: bool
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    first: bytes,
+    again: bytes | Callable[[int], bytes],
+    *,
+    reads: bool,
 ) -> None:
     async def read() -> None:
-        while await reader.read(65_536):
-            pass
+        while got := await reader.read(65_536):
+            if callable(again):
+                writer.write(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", len(got))))
 
     async def write() -> None:
         writer.write(first)
         await writer.drain()
         while again:
-            writer.write(again)
-            await writer.drain()
+            if callable(again):
+                await _paced(writer, again)
+            else:
+                writer.write(again)
+                await writer.drain()
 
     tasks: list[Awaitable[None]] = [write(), *([read()] if reads else [])]
     await asyncio.gather(*tasks)
     if not reads:
         await asyncio.sleep(3600)
+
+
+async def _paced(writer: asyncio.StreamWriter, make: Callable[[int], bytes]) -> None:
+    started, sent = time.monotonic(), 0
+    for number in range(1, 1 << 30, 2):
+        part = make(number)
+        writer.write(part)
+        await writer.drain()
+        sent += len(part)
+        if (ahead := sent / PACE - (time.monotonic() - started)) > 0:
+            await asyncio.sleep(ahead)
 
 
 if __name__ == "__main__":

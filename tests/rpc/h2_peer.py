@@ -15,6 +15,7 @@ from grpclib import GRPCError
 from grpclib.const import Cardinality, Handler, Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
+from shortener.rpc.guard import Admits
 from shortener.rpc.http2 import Limits, RpcServer
 from shortener.rpc.settings import RpcSettings
 
@@ -139,9 +140,11 @@ def unary(func: Func) -> Handler:
 
 
 @contextlib.asynccontextmanager
-async def serving(*services: Any, limits: Limits = LIMITS, **changes: Any) -> AsyncIterator[RpcServer]:
+async def serving(
+    *services: Any, limits: Limits = LIMITS, admits: Admits | None = None, **changes: Any
+) -> AsyncIterator[RpcServer]:
     """Run a server on a free port, with SETTINGS changed."""
-    server = RpcServer(services, settings=replace(SETTINGS, **changes), limits=limits)
+    server = RpcServer(services, settings=replace(SETTINGS, **changes), limits=limits, admits=admits)
     await server.start("127.0.0.1", 0)
     try:
         yield server

@@ -23,6 +23,7 @@ _CLOSED_MAX = 128
 _CACHED_BLOCK_MAX = 512  # bytes; longer blocks are decoded each time
 _FINISHED_REFUND = 8
 _RESET_COST = 2
+_DECODED_SHIFT = 6  # a header block that was decoded in vain costs a unit for each 64 bytes
 
 
 class Calls:
@@ -79,24 +80,26 @@ class Calls:
         if not stream_id & 1:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a client's stream has an odd number")
         self.last_id = stream_id
-        head = self._heads.get(block) or self._read(stream_id, block)
+        head, cost = self._heads.get(block), 0
+        if head is None:
+            head, cost = self._read(stream_id, block), len(block) >> _DECODED_SHIFT
         if len(self.streams) >= self.shared.settings.streams_max or stream_id > self.final_id:
-            self.budget.charge()
+            self.budget.charge(1 + cost)
             self._refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
             return
         method = head.method
         if method is None:
-            self.budget.charge()
+            self.budget.charge(1 + cost)
             self.outbox.refuse(stream_id, head.refusal)
             self._answered(stream_id, whole=bool(flags & frames.END_STREAM))
             return
-        stream = Stream(self, stream_id, head, method, self.outbox.initial_window, now)
+        stream = Stream(self, stream_id, head, method, self.outbox.initial_window, now, cost)
         self.streams[stream_id] = stream
         if method.request_streams:
             stream.inbox = deque()
         if flags & frames.END_STREAM:
             self.intake.end(stream)
-        elif method.request_streams:
+        elif method.request_streams or not head.admitted:
             self.start(stream)
 
     def _read(self, stream_id: int, block: bytes) -> Head:
@@ -111,6 +114,7 @@ class Calls:
         try:
             head = read_head(fields, self.shared.methods)
         except ProtocolError as error:
+            self.budget.charge(len(block) >> _DECODED_SHIFT)
             self.outbox.refuse(stream_id, MALFORMED)
             raise StreamError(stream_id, error.code, error.reason) from None
         if unchanged and len(block) <= _CACHED_BLOCK_MAX:
@@ -130,7 +134,7 @@ class Calls:
         fields = self._decoder.decode(block)
         if generation != self._decoder.generation:
             self._heads.clear()
-        self.budget.charge()
+        self.budget.charge(1 + (len(block) >> _DECODED_SHIFT))
         if stream is None:
             return
         if stream.received_end:
@@ -183,11 +187,14 @@ class Calls:
             self.running -= 1
             self.make_room()
 
-    def expire_unstarted(self, now: float) -> None:
-        """Answer the calls whose deadline passed before their request was complete."""
+    def expire(self, now: float) -> None:
+        """Answer the calls whose deadline passed before they began, or whose messages take too long to arrive."""
+        begun_before = now - self.limits.message_seconds
         for stream in list(self.streams.values()):
             if not stream.started and stream.deadline_at is not None and stream.deadline_at <= now:
                 stream.expire()
+            elif stream.message_since < begun_before and stream.lacks_bytes:
+                stream.fail(GRPCError(Status.DEADLINE_EXCEEDED, "the message took too long to arrive"))
 
     def start_postponed(self) -> None:
         """Start what waited for room; call from a plain callback of the loop."""
@@ -251,7 +258,7 @@ class Calls:
         if stream_id > self.last_id:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
         stream = self.streams.get(stream_id)
-        self.budget.charge(1 if stream is None else _RESET_COST)
+        self.budget.charge(1 if stream is None else _RESET_COST + stream.cost)
         if stream is not None:
             self.abandon(stream)
 

@@ -75,6 +75,7 @@ class Ride(Coroutine[Any, None, None]):
             error = caught
         self._runner.forget(self)
         self._done(error)
+        error = None  # as in `Runner.start`
         raise StopIteration
 
     def close(self) -> None:
@@ -130,6 +131,7 @@ class Runner:
         if task.cancelling():
             self._spare = None  # the handler cancelled its own task, which ends by that
         done(error)
+        error = None  # its traceback holds this frame and, by the handler's, an answer: let it go at once
         return None
 
     def forget(self, ride: Ride) -> None:

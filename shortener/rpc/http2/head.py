@@ -9,6 +9,7 @@ from typing import Any
 from grpclib.const import Handler, Status
 
 from shortener.rpc.codec import decoder, encoder
+from shortener.rpc.guard import Admits
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError
 from shortener.rpc.http2.hpack import Field, literal
 from shortener.rpc.http2.metadata import (
@@ -34,10 +35,15 @@ _TIMEOUT_MAX = 30 * 86_400.0  # timers need an end; a month is for ever
 class Method:
     """A handler with what its cardinality and settings say, looked up once."""
 
-    __slots__ = ("decode", "encode", "func", "path", "reply_streams", "request_streams", "timeout_seconds")
+    __slots__ = (
+        "admits", "decode", "encode", "func", "is_open", "path", "reply_streams", "request_streams",
+        "timeout_seconds",
+    )  # fmt: skip
 
-    def __init__(self, path: str, handler: Handler, settings: RpcSettings) -> None:
+    def __init__(self, path: str, handler: Handler, settings: RpcSettings, admits: Admits | None) -> None:
         self.path = path
+        self.admits = admits
+        self.is_open = admits is not None and admits(path, None)  # callers need to show nothing, and so get little
         self.func = handler.func
         self.decode = decoder(handler.request_type)
         self.encode = encoder(handler.reply_type)
@@ -59,6 +65,7 @@ class Head:
     gzip: bool = False
     content_length: int = -1
     refusal: bytes = b""
+    admitted: bool = True  # whether the caller has shown what the method asks for
 
 
 def _malformed(reason: str) -> ProtocolError:
@@ -142,7 +149,9 @@ def read_head(fields: list[Field], methods: Mapping[str, Method]) -> Head:
     except ValueError as error:
         return Head(refusal=trailers_only(Status.INVALID_ARGUMENT, str(error)), content_length=content_length)
     timeout = min(*timeouts, _TIMEOUT_MAX) if timeouts else method.timeout_seconds
-    return Head(method, timeout, pairs, named.get("user-agent"), named.get("grpc-encoding") == "gzip", content_length)
+    gzip = named.get("grpc-encoding") == "gzip"
+    admitted = method.admits is None or method.admits(method.path, dict(reversed(pairs)).get("authorization"))
+    return Head(method, timeout, pairs, named.get("user-agent"), gzip, content_length, admitted=admitted)
 
 
 def _content_length(fields: list[Field]) -> int:

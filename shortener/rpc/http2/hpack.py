@@ -121,8 +121,9 @@ class Decoder:
     """One connection's decoding state.
 
     `table_size_max` is what our SETTINGS allow the peer's dynamic table, in bytes; `list_size_max` bounds a decoded
-    list as RFC 9113 section 6.5.2 counts it. `generation` changes with the dynamic table: while it stands, equal
-    blocks mean equal fields.
+    list as RFC 9113 section 6.5.2 counts it; a list of twice as many bytes ends the connection, so that a block costs
+    no more to decode than an honest one. `generation` changes with the dynamic table: while it stands, equal blocks
+    mean equal fields.
     """
 
     __slots__ = ("_allowed", "_entries", "_limit", "_list_size_max", "_size", "generation")
@@ -138,8 +139,9 @@ class Decoder:
     def decode(self, block: bytes) -> list[Field] | None:
         """Return the fields of one whole header block, or None when they exceed the limit.
 
-        The dynamic table is kept up in either case, and never more than the limit is held.
-        Raises ProtocolError COMPRESSION_ERROR, after which the decoder is of no use.
+        The dynamic table is kept up in either case, and never more than the limit is held. Raises ProtocolError,
+        after which the decoder is of no use: COMPRESSION_ERROR for a malformed block, ENHANCE_YOUR_CALM for a list of
+        more than twice the limit.
         """
         fields: list[Field] = []
         room = self._list_size_max
@@ -162,6 +164,8 @@ class Decoder:
             room -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
             if room >= 0:
                 fields.append(field)
+            elif room < -self._list_size_max:
+                raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "header list too long")
         return fields if room >= 0 else None
 
     def _indexed(self, index: int) -> Field:

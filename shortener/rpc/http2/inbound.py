@@ -1,5 +1,6 @@
 """The receiving half of a connection's calls: DATA frames, windows and what is held of unfinished messages."""
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from grpclib import GRPCError
@@ -7,7 +8,7 @@ from grpclib.const import Status
 
 from shortener.rpc.http2 import frames
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
-from shortener.rpc.http2.messages import PREFIX, Assembler, malformed
+from shortener.rpc.http2.messages import PREFIX, Assembler, inflate, malformed
 from shortener.rpc.http2.shared import Shared
 from shortener.rpc.http2.stream import Stream
 
@@ -15,18 +16,29 @@ if TYPE_CHECKING:
     from shortener.rpc.http2.calls import Calls
 
 _SMALL = 256
-_ONE_MESSAGE = "the method takes one message"
+_REFUSED_COST = 4
+_INFLATED_SHIFT = 12  # inflating costs a unit of the budget for each 4 KiB that come out of it beyond what went in
+_OPEN_RECEIVE_MAX = 4096  # bytes of unfinished requests by callers who need not show anything, on one connection
+
+
+def _one_message() -> GRPCError:
+    return GRPCError(Status.UNIMPLEMENTED, "the method takes one message")
+
+
+def _too_much() -> GRPCError:
+    return GRPCError(Status.RESOURCE_EXHAUSTED, "too much is being received")
 
 
 class Intake:
     """Takes DATA for one connection.
 
     The connection's window is given back as bytes arrive; a stream's is, for a plain call, while its message is
-    incomplete, and for a streaming one when its handler takes the message. What is held in between is bounded on the
-    connection and on the whole server: the call that goes beyond is answered RESOURCE_EXHAUSTED.
+    incomplete, and for a streaming one when its handler takes the message. What is `held` in between is bounded: a
+    call that goes beyond its connection's share is answered RESOURCE_EXHAUSTED, and when the whole server holds too
+    much, so is one of the connection that holds most.
     """
 
-    __slots__ = ("_calls", "_held", "_shared", "_size_max", "_uncredited", "window")
+    __slots__ = ("_calls", "_shared", "_size_max", "_uncredited", "held", "window")
 
     def __init__(self, calls: "Calls", shared: Shared) -> None:
         self._calls = calls
@@ -34,7 +46,7 @@ class Intake:
         self._size_max = shared.settings.message_size_max
         self.window = max(shared.limits.window_size, frames.WINDOW_DEFAULT)
         self._uncredited = 0
-        self._held = 0
+        self.held = 0
 
     def data(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
         """Take a DATA frame of `length` bytes, padding included."""
@@ -84,11 +96,14 @@ class Intake:
         stream.received += len(payload)
         if 0 <= stream.content_length < stream.received:
             raise StreamError(stream.id, ErrorCode.PROTOCOL_ERROR, "more DATA than content-length")
-        if stream.assembler is None:
-            stream.assembler = Assembler(size_max=self._size_max, gzip=stream.gzip)
+        if not stream.keeps_bytes:
+            self._calls.budget.charge()
+            stream.received_end = bool(flags & frames.END_STREAM)
+            return
         try:
-            messages = self._assemble(stream, stream.assembler, payload)
+            messages = self._assemble(stream, payload)
         except GRPCError as error:
+            self._calls.budget.charge(_REFUSED_COST)
             stream.fail(error)
             return
         if not messages and len(payload) < _SMALL and not flags & frames.END_STREAM:
@@ -101,50 +116,90 @@ class Intake:
         if flags & frames.END_STREAM:
             self.end(stream)
 
-    def _assemble(self, stream: Stream, assembler: Assembler, payload: bytes) -> list[bytes]:
-        """Put a payload's bytes where they belong; raises GRPCError for what cannot be taken."""
-        before = len(assembler)
-        messages: list[bytes] = []
+    def _assemble(self, stream: Stream, payload: bytes) -> int:
+        """Put a payload's bytes where they belong, and return how many messages they complete.
+
+        Raises GRPCError for what cannot be taken, ProtocolError when the budget does not suffice for inflating.
+        """
+        assembler = stream.assembler
+        if assembler is None:
+            assembler = stream.assembler = Assembler(size_max=self._size_max, gzip=stream.gzip)
+        begins = not len(assembler)
+        assembler.feed(payload)
+        self._hold(stream, len(payload))
+        count = 0
+        while (found := assembler.next()) is not None:
+            message, compressed = found
+            if stream.request is not None:
+                raise _one_message()
+            if compressed:
+                message = self._inflated(stream, message)
+            if stream.inbox is None:
+                stream.request = bytes(PREFIX) + message
+            else:
+                stream.inbox.append(message)
+            count += 1
+        self._keep_to_share(stream)
+        if begins or count:
+            stream.message_since = monotonic()
+        return count
+
+    def _inflated(self, stream: Stream, packed: bytes) -> bytes:
         try:
-            messages = assembler.feed(payload)
-        finally:
-            self._hold(stream, len(assembler) - before + sum(map(len, messages)) + PREFIX * len(messages))
-        if stream.inbox is not None:
-            stream.inbox.extend(messages)
-        elif len(messages) + (stream.request is not None) > 1:
-            raise GRPCError(Status.UNIMPLEMENTED, _ONE_MESSAGE)
-        elif messages:
-            stream.request = bytes(PREFIX) + messages[0]
-        if self._held > self._shared.limits.receive_max or self._shared.held.size > self._shared.limits.held_max:
-            raise GRPCError(Status.RESOURCE_EXHAUSTED, "too much is being received")
-        return messages
+            message = inflate(packed, self._size_max)
+        except GRPCError:
+            self._calls.budget.charge(self._size_max >> _INFLATED_SHIFT)
+            raise
+        more = len(message) - len(packed)
+        self._hold(stream, more)
+        self._keep_to_share(stream)
+        self._calls.budget.charge(max(0, more >> _INFLATED_SHIFT))
+        return message
 
     def _hold(self, stream: Stream, size: int) -> None:
         stream.held += size
-        self._held += size
-        self._shared.held.size += size
+        self.held += size
+        received = self._shared.received
+        received.size += size
+        if not self.held:
+            received.receivers.pop(self, None)
+        elif self.held == size:
+            received.receivers[self] = None
+
+    def _keep_to_share(self, stream: Stream) -> None:
+        """Raise GRPCError when a call has brought its connection above its share, or all of them above theirs."""
+        if self.held > self._shared.limits.receive_max:
+            raise _too_much()
+        if stream.method.is_open:
+            held = sum(stream.held for stream in self._calls.streams.values() if stream.method.is_open)
+            if held > _OPEN_RECEIVE_MAX:
+                raise _too_much()
+        self._shared.received.refuse_largest()
+        if not stream.keeps_bytes:  # it was the one
+            raise _too_much()
+
+    def refuse_largest(self) -> None:
+        """Refuse the call that holds most of its request; see `shared.Receiver`."""
+        max(self._calls.streams.values(), key=lambda stream: stream.held).fail(_too_much())
 
     def end(self, stream: Stream) -> None:
         """Take END_STREAM: a plain call can start, a streaming one sees its last message."""
         if 0 <= stream.content_length != stream.received:
             raise StreamError(stream.id, ErrorCode.PROTOCOL_ERROR, "less DATA than content-length")
         stream.received_end = True
-        if stream.assembler is not None and len(stream.assembler):
+        if (stream.assembler is not None and len(stream.assembler)) or (
+            stream.inbox is None and stream.request is None and stream.keeps_bytes
+        ):
+            self._calls.budget.charge(_REFUSED_COST)
             stream.fail(malformed())
-        elif stream.inbox is not None:
-            if stream.started:
-                stream.wake()
-            else:
-                self._calls.start(stream)
-        elif stream.request is None:
-            stream.fail(malformed())
+        elif stream.started:
+            stream.wake()
         else:
             self._calls.start(stream)
 
     def consumed(self, stream: Stream, size: int) -> None:
         """Take that a streaming handler has a message of `size` bytes: the client may send more."""
         self._hold(stream, -size)
-        self._calls.budget.refund(1)
         if not stream.over:
             self._credit(stream)
 
@@ -159,5 +214,6 @@ class Intake:
         """Let go of what a finished stream still holds."""
         self._hold(stream, -stream.held)
         stream.assembler = None
+        stream.request = None
         if stream.inbox is not None:
             stream.inbox.clear()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-_RECEIVE_MIN, _RECEIVE_MESSAGES = 4_194_304, 4
+_RECEIVE_MIN, _RECEIVE_MESSAGES = 1_048_576, 4
 _HELD_MIN, _HELD_MESSAGES = 8_388_608, 16
 
 
@@ -13,10 +13,10 @@ class Limits:
 
     `idle_frames_max` is a connection's budget of frames that do no work (see `budget`); `idle_frames_refill` comes
     back each second. `window_size` is the credit for request bytes, in bytes, of a stream and of a connection alike.
-    `receive_max` bounds the request bytes of unfinished messages on one connection, `send_max` the answer bytes that
-    wait for the client's window on one connection, and `held_max` both on the whole server; with 0, `receive_max` and
-    `held_max` follow from the largest message (see `scaled`). A client that lets answers wait `write_seconds` without
-    taking any loses its connection.
+    `receive_max` bounds the bytes of unfinished requests on one connection, `held_max` those on the whole server, and
+    as much those of unsent answers; with 0 both follow from the largest message (see `scaled`). A message must arrive
+    within `message_seconds`. `send_max` bounds the answer bytes that wait for the client's window on one connection.
+    A client that lets answers wait `write_seconds` without taking any loses its connection.
     `slice_seconds` is how long one connection may keep the event loop before others have their turn.
     A client is given `drain_ping_seconds` to say that it has heard that we leave, as by grpc-go; calls that come later
     are refused.
@@ -26,8 +26,9 @@ class Limits:
     idle_frames_refill: int = 100
     window_size: int = 262_144
     receive_max: int = 0
-    send_max: int = 262_144
     held_max: int = 0
+    message_seconds: float = 10.0
+    send_max: int = 262_144
     write_seconds: float = 20.0
     slice_seconds: float = 0.002
     header_table_size: int = 4096
@@ -38,7 +39,7 @@ class Limits:
     def scaled(self, message_size_max: int) -> Self:
         """Return the same limits with each 0 replaced by what messages of up to `message_size_max` bytes need.
 
-        A connection may then hold four of the largest messages (at least 4 MiB), the server sixteen (8 MiB).
+        A connection may then hold four of the largest messages (at least 1 MiB), the server sixteen (8 MiB).
         """
         return replace(
             self,

@@ -41,41 +41,40 @@ def inflate(data: bytes, size_max: int) -> bytes:
 class Assembler:
     """Cuts the messages of one call out of its DATA payloads.
 
-    A message above `size_max` bytes is refused when its prefix is read, so that never more than one message and one
-    frame are held here.
+    A message above `size_max` bytes is refused when its prefix is read. `len` is how many bytes wait for the rest of
+    their message.
     """
 
-    __slots__ = ("_buffer", "_gzip", "_size_max")
+    __slots__ = ("_buffer", "_gzip", "_position", "_size_max")
 
     def __init__(self, *, size_max: int, gzip: bool) -> None:
         self._buffer = bytearray()
+        self._position = 0
         self._size_max = size_max
         self._gzip = gzip
 
     def __len__(self) -> int:
         return len(self._buffer)
 
-    def feed(self, payload: bytes) -> list[bytes]:
-        """Return the messages that `payload` completes; raises GRPCError for what is too large or malformed."""
-        buffer = self._buffer
-        buffer += payload
-        messages: list[bytes] = []
-        position = 0
-        while len(buffer) - position >= PREFIX:
-            flag = buffer[position]
-            size = int.from_bytes(buffer[position + 1 : position + PREFIX], "big")
+    def feed(self, payload: bytes) -> None:
+        """Add bytes; then call `next` until it returns None."""
+        self._buffer += payload
+
+    def next(self) -> tuple[bytes, bool] | None:
+        """Return the next whole message and whether it is compressed; GRPCError for what is too large or malformed."""
+        buffer, start = self._buffer, self._position + PREFIX
+        if len(buffer) >= start:
+            flag = buffer[start - PREFIX]
+            size = int.from_bytes(buffer[start - PREFIX + 1 : start], "big")
             if size > self._size_max:
                 raise too_large()
             if flag > 1:
                 raise malformed()
             if flag and not self._gzip:
                 raise GRPCError(Status.INTERNAL, "compressed flag without a grpc-encoding")
-            end = position + PREFIX + size
-            if end > len(buffer):
-                break
-            message = bytes(buffer[position + PREFIX : end])
-            messages.append(inflate(message, self._size_max) if flag else message)
-            position = end
-        if position:
-            del buffer[:position]
-        return messages
+            if len(buffer) >= start + size:
+                self._position = start + size
+                return bytes(buffer[start : start + size]), bool(flag)
+        del buffer[: self._position]
+        self._position = 0
+        return None

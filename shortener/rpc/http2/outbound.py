@@ -28,7 +28,7 @@ _OK_SHORT = hpack.indexed(62)
 
 
 class Held:
-    """Bytes held for clients on the whole server: unfinished requests and unsent answers."""
+    """The bytes of unsent answers on the whole server."""
 
     __slots__ = ("size",)
 

@@ -14,11 +14,12 @@ from grpclib.const import Handler
 from shortener.net.accepting import accept_on
 from shortener.net.queued import Queued
 from shortener.observe.log import OncePerSecond
+from shortener.rpc.guard import Admits
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.eager import Runner
 from shortener.rpc.http2.head import Method
 from shortener.rpc.http2.limits import Limits
-from shortener.rpc.http2.shared import Shared
+from shortener.rpc.http2.shared import Received, Shared
 from shortener.rpc.settings import RpcSettings
 
 log = logging.getLogger(__name__)
@@ -37,16 +38,24 @@ class Servable(Protocol):
 class RpcServer:
     """A gRPC server for the handlers of `services`, with the interface of the stock one's adapter.
 
+    Of calls that `admits` does not let pass nothing but the head is kept; their handlers must refuse them.
     One instance listens once. Stop it by `drain`, `close` and `wait_closed`, in this order.
     """
 
-    def __init__(self, services: Iterable[Servable], *, settings: RpcSettings, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        services: Iterable[Servable],
+        *,
+        settings: RpcSettings,
+        limits: Limits | None = None,
+        admits: Admits | None = None,
+    ) -> None:
         self._settings = settings
         self._limits = (limits or Limits()).scaled(settings.message_size_max)
         times = (settings.keepalive_seconds, settings.keepalive_timeout_seconds, settings.handshake_seconds)
         self._sweep_seconds = max(0.01, min(self._limits.sweep_seconds, min(times) / 4))
         self._methods = {
-            path: Method(path, handler, settings)
+            path: Method(path, handler, settings, admits)
             for service in services
             for path, handler in service.__mapping__().items()
         }
@@ -71,7 +80,8 @@ class RpcServer:
         With `ssl` only clients that choose h2 by ALPN are served.
         """
         loop = asyncio.get_running_loop()
-        self._shared = Shared(loop, self._methods, self._settings, self._limits, Runner(loop))
+        received = Received(self._limits.held_max)
+        self._shared = Shared(loop, self._methods, self._settings, self._limits, Runner(loop), received)
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
         handshake_seconds = self._settings.handshake_seconds

@@ -33,13 +33,14 @@ class Stream:
     """
 
     __slots__ = (
-        "_calls", "_head", "_headers_sent", "_metadata", "_reply", "assembler", "deadline_at", "held", "id", "inbox",
-        "method", "over", "progress_at", "queue", "receive_window", "received", "received_end", "request",
-        "send_window", "started", "tail", "task", "timer", "trailers_done", "uncredited", "waiter",
+        "_calls", "_head", "_headers_sent", "_metadata", "_reply", "_taken", "assembler", "cost", "deadline_at",
+        "held", "id", "inbox", "message_since", "method", "over", "progress_at", "queue", "receive_window",
+        "received", "received_end", "request", "send_window", "started", "tail", "task", "timer", "trailers_done",
+        "uncredited", "waiter",
     )  # fmt: skip
 
     def __init__(
-        self, calls: "Calls", stream_id: int, head: Head, method: Method, send_window: int, now: float
+        self, calls: "Calls", stream_id: int, head: Head, method: Method, send_window: int, now: float, cost: int
     ) -> None:
         self._calls = calls
         self._head = head
@@ -48,12 +49,15 @@ class Stream:
         self._reply: bytes | None = None  # of a unary call: it leaves together with the trailers
         self.id = stream_id
         self.method = method
+        self.cost = cost  # what the connection's budget pays when the client gives the call up
         self.deadline_at = None if head.timeout_seconds is None else now + head.timeout_seconds
         # Receiving.
         self.request: bytes | None = None  # a unary call's message, with its prefix
         self.inbox: deque[bytes] | None = None  # a streaming call's messages
         self.assembler: Assembler | None = None  # for messages in pieces
+        self.message_since = now  # when the first bytes of the unfinished message came, or the head
         self.waiter: asyncio.Future[None] | None = None
+        self._taken = False  # the handler has had a message already
         self.received = self.uncredited = 0
         self.received_end = False
         self.receive_window = calls.intake.window
@@ -74,6 +78,18 @@ class Stream:
     def gzip(self) -> bool:
         """Whether the request's messages may be compressed."""
         return self._head.gzip
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether what the client sends is of any use: the call is let in, and not answered yet."""
+        return self._head.admitted and not self.trailers_done
+
+    @property
+    def lacks_bytes(self) -> bool:
+        """Whether more of the request must come: for a plain call its end, for a streaming one that of a message."""
+        if self.inbox is None:
+            return not self.received_end
+        return self.assembler is not None and len(self.assembler) > 0
 
     @property
     def content_length(self) -> int:
@@ -110,15 +126,20 @@ class Stream:
     async def recv_message(self) -> Any:
         """Return the next message, or None after the last; GRPCError when its bytes are none.
 
+        Other calls have their turn before each further message.
         Raises StreamTerminatedError when the client went away.
         """
         request = self.request
         if request is not None:
             self.request = None
+            if self.held:
+                self._calls.intake.drop(self)
             return self.method.decode(request[PREFIX:])
         inbox = self.inbox
         if inbox is None:
             return None
+        if inbox and self._taken:
+            await asyncio.sleep(0)
         while not inbox:
             if self.over:
                 raise StreamTerminatedError("the call is over")
@@ -129,6 +150,7 @@ class Stream:
                 await self.waiter
             finally:
                 self.waiter = None
+        self._taken = True
         data = inbox.popleft()
         self._calls.intake.consumed(self, len(data) + PREFIX)
         return self.method.decode(data)
@@ -269,8 +291,10 @@ class Stream:
             self.task.cancel()
 
     def fail(self, error: GRPCError) -> None:
-        """Answer for a request that no handler will see to its end."""
+        """Answer for a request that no handler will see to its end, and let go of what is held of it."""
         self._end(error.status, error.message)
+        if self.held:
+            self._calls.intake.drop(self)
         if self.task is not None:
             self.task.cancel()
 

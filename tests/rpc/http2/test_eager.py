@@ -1,6 +1,8 @@
 """Handlers run without a task until they wait; nothing they do may show the difference."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -221,3 +223,30 @@ async def test_closing_cancels_what_waits(stage: Stage) -> None:
     await stage.runner.close()
     assert [type(end).__name__ for end in stage.ends] == ["NoneType", "CancelledError"]
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_a_failed_handler_held_is_let_go_without_the_garbage_collector(*, waits: bool) -> None:
+    class Answer:
+        """Stands for much memory."""
+
+    answers: list[weakref.ref[Answer]] = []
+    ended = asyncio.Event()
+
+    async def handler() -> None:
+        answer = Answer()
+        answers.append(weakref.ref(answer))
+        if waits:
+            await asyncio.sleep(0)
+        raise ValueError("refused")
+
+    runner = Runner(asyncio.get_running_loop())
+    gc.disable()
+    try:
+        asyncio.get_running_loop().call_soon(runner.start, handler(), lambda _: ended.set())
+        await ended.wait()
+        await asyncio.sleep(0)
+        assert [answer() for answer in answers] == [None]
+    finally:
+        gc.enable()
+        await runner.close()

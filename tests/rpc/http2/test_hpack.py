@@ -131,10 +131,29 @@ def test_an_entry_larger_than_the_table_empties_it() -> None:
         own.decode(b"\xbe")
 
 
-def test_a_small_block_of_large_entries_is_cut_off() -> None:
+LARGE = b"\x40\x01a\x7f\xd0\x1e" + b"x" * 4047
+"""Inserts an entry of 4,080 bytes."""
+
+
+def test_a_list_above_the_limit_leaves_the_table_right() -> None:
     own = decoder(size=8192)
-    assert own.decode(b"\x40\x01a\x7f\xd0\x1e" + b"x" * 4047 + b"\xbe" * 10_000) is None
+    assert own.decode(LARGE + b"\xbe" * 2) is None
     assert own.decode(b"\xbe") == [("a", "x" * 4047)]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(LARGE + b"\xbe" * 10_000, id="one large entry, again and again"),
+        pytest.param(b"\x82" * 16_000, id="static entries"),
+        pytest.param(b"\x40\x01a\x01b" * 4000, id="insertions"),
+        pytest.param(b"\x00\x01a\xff\x82\x7f" + b"\x00" * 16_385, id="a Huffman string"),
+    ],
+)
+def test_a_block_that_stands_for_much_is_cut_off(block: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decoder(size=8192).decode(block)
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
 @settings(deadline=None)

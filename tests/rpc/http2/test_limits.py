@@ -1,13 +1,19 @@
 """Floods, silence and time: what a hostile client may cost, and that an honest one beside it does not notice."""
 
 import asyncio
+import gzip
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from grpclib import GRPCError
+from grpclib.const import Cardinality, Handler, Status
 
+from shortener.gen.url import GetUrlRequest, GetUrlResponse
+from shortener.rpc.http2 import Limits, RpcServer, inbound, messages
 from shortener.rpc.http2.budget import Budget
 from shortener.rpc.http2.errors import ProtocolError
 from shortener.rpc.http2.outbound import Held, Outbox
@@ -56,6 +62,71 @@ def unknown(_client: WireClient) -> bytes:
     return frame(200, 0, 0, b"") * 3000
 
 
+def many_fields(client: WireClient) -> bytes:
+    return b"".join(block_of(number, b"\x82" * 700) for number in range(1, 60, 2))
+
+
+def huffman_strings(client: WireClient) -> bytes:
+    value = b"\0\x01x\xff\xbe\x16" + b"\0" * 3005  # 3,005 bytes that stand for 4,808
+    return b"".join(block_of(number, value) for number in range(1, 40, 2))
+
+
+def insertions(client: WireClient) -> bytes:
+    return b"".join(block_of(number, b"\x40\x01x\x01y" * 600) for number in range(1, 60, 2))
+
+
+def trailers(client: WireClient) -> bytes:
+    return b"".join(client.headers(number, head()) + block_of(number, b"\x82" * 700) for number in range(1, 60, 2))
+
+
+def abandoned(client: WireClient) -> bytes:
+    """Calls with large heads of their own, given up at once."""
+    return b"".join(
+        client.call(number, "/test.Odd/wait", x_new=f"{number}" * 2000) + frame(3, 0, number, bytes(4))
+        for number in range(1, 60, 2)
+    )
+
+
+def inflating(client: WireClient) -> bytes:
+    body = packed(GetUrlRequest(short_code="x" * 500_000))
+    return b"".join(client.call(number, body=body, grpc_encoding="gzip") for number in range(1, 60, 2))
+
+
+def inflating_streams(client: WireClient) -> bytes:
+    body = packed(GetUrlRequest(short_code="x" * 500_000)) * 20
+    return b"".join(client.call(number, "/test.Odd/collect", body, grpc_encoding="gzip") for number in range(1, 20, 2))
+
+
+def bombs(client: WireClient) -> bytes:
+    body = packed(GetUrlRequest(short_code="x" * 2_000_000))
+    return b"".join(client.call(number, body=body, grpc_encoding="gzip") for number in range(1, 60, 2))
+
+
+def too_large(client: WireClient) -> bytes:
+    return b"".join(
+        client.headers(number, head()) + frame(0, 0, number, b"\0\x7f\0\0\0") for number in range(1, 200, 2)
+    )
+
+
+def cut_short(client: WireClient) -> bytes:
+    return b"".join(client.call(number, body=b"\0\0\0\0\x09half") for number in range(1, 200, 2))
+
+
+def block_of(number: int, block: bytes) -> bytes:
+    """A header block in as many frames as it needs."""
+    parts = [block[start : start + 16_384] for start in range(0, len(block), 16_384)]
+    kinds = [1, *[9] * (len(parts) - 1)]
+    flags = [*[0] * (len(parts) - 1), 4]
+    return b"".join(
+        frame(kind, flag | (kind == 1), number, part) for kind, flag, part in zip(kinds, flags, parts, strict=True)
+    )
+
+
+def packed(request: GetUrlRequest) -> bytes:
+    data = gzip.compress(bytes(request))
+    return struct.pack(">BI", 1, len(data)) + data
+
+
 def malformed(client: WireClient) -> bytes:
     return b"".join(client.headers(number, [(":method", "POST")]) for number in range(1, 4001, 2))
 
@@ -63,12 +134,22 @@ def malformed(client: WireClient) -> bytes:
 FLOODS = [
     pings, settings, resets, priorities, empty_data, tiny_data, continuations, window_updates, unknown, malformed,
 ]  # fmt: skip
+WORK = [
+    many_fields, huffman_strings, insertions, trailers, abandoned, inflating, inflating_streams, bombs, too_large,
+    cut_short,
+]  # fmt: skip
+"""What costs more than its number of frames says: a budget of 100 units does not suffice for a few dozen of each."""
+POOR = replace(LIMITS, idle_frames_max=100, idle_frames_refill=1)
 
 
-@pytest.mark.parametrize("flood", FLOODS)
-async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(flood: Callable[[WireClient], bytes]) -> None:
+@pytest.mark.parametrize(
+    ("flood", "limits"), [*((flood, LIMITS) for flood in FLOODS), *((flood, POOR) for flood in WORK)]
+)
+async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(
+    flood: Callable[[WireClient], bytes], limits: Limits
+) -> None:
     odd = Odd()
-    async with serving(odd) as server, wire(server) as honest, wire(server) as hostile:
+    async with serving(odd, limits=limits) as server, wire(server) as honest, wire(server) as hostile:
         hostile.write(flood(hostile))
         longest = 0.0
         for number in range(1, 41, 2):
@@ -89,6 +170,29 @@ async def test_calls_pay_for_the_frames_around_them() -> None:
         for number in range(1, 401, 2):
             client.write(frame(6, 0, 0, bytes(8)), frame(8, 0, 0, b"\0\0\0\x64"), client.call(number))
             assert (await client.ended(number)).status == "0"
+
+
+@pytest.mark.parametrize("path", ["/test.Odd/echo", "/test.Odd/missing"])
+async def test_calls_that_are_answered_pay_for_their_heads(path: str) -> None:
+    async with serving(Odd(), limits=replace(POOR, idle_frames_refill=0)) as server, wire(server) as client:
+        for number in range(1, 401, 2):
+            client.write(client.call(number, path, x_new=f"{number:04}" * 500))
+            assert (await client.ended(number)).status in ("0", "5")
+
+
+async def test_a_unary_call_inflates_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    inflated = []
+
+    def inflate(data: bytes, size_max: int) -> bytes:
+        inflated.append(len(data))
+        return messages.inflate(data, size_max)
+
+    monkeypatch.setattr(inbound, "inflate", inflate)
+    one = packed(GetUrlRequest(short_code="x" * 250_000))
+    async with serving(Odd()) as server, wire(server) as client:
+        client.write(client.call(1, body=one * (16_384 // len(one)), grpc_encoding="gzip"))
+        assert (await client.ended(1)).status == "12"
+        assert inflated == [len(one) - 5]
 
 
 def test_the_budget_comes_back_with_time_and_never_exceeds_itself() -> None:
@@ -193,6 +297,154 @@ async def test_a_client_that_acknowledges_pings_stays() -> None:
             if type(found).__name__ == "PingFrame":
                 seen += 1
                 client.write(frame(6, 1, 0, found.opaque_data))  # type: ignore[attr-defined]
+
+
+NEVER = "99999999H"
+PART = message()[:4]
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        pytest.param("echo", [], id="nothing"),
+        pytest.param("echo", [PART], id="a part"),
+        pytest.param("echo", [PART, message()[4:]], id="all but the end"),
+        pytest.param("collect", [PART], id="a part of a stream's first message"),
+        pytest.param("collect", [message(), PART], id="a part of its second"),
+        pytest.param("mirror", [message() + PART], id="a part behind a whole one"),
+    ],
+)
+async def test_a_message_must_arrive_in_time(path: str, parts: list[bytes]) -> None:
+    async with serving(Odd(), limits=replace(LIMITS, message_seconds=0.05)) as server, wire(server) as client:
+        client.write(client.headers(1, head(f"/test.Odd/{path}", grpc_timeout=NEVER)))
+        client.write(*(frame(0, 0, 1, part) for part in parts))
+        answer = await client.ended(1)
+        assert (answer.status, answer.ended) == ("4", True)
+        assert received(server) == 0
+
+
+@pytest.mark.parametrize("parts", [[], [message()], [PART, message()[4:]]])
+async def test_a_stream_may_wait_between_messages(parts: list[bytes]) -> None:
+    async with serving(Odd(), limits=replace(LIMITS, message_seconds=0.05)) as server, wire(server) as client:
+        client.write(client.headers(1, head("/test.Odd/collect")), *(frame(0, 0, 1, part) for part in parts))
+        await asyncio.sleep(0.2)
+        client.write(frame(0, 1, 1, message("last")))
+        assert (await client.ended(1)).status == "0"
+
+
+def received(server: RpcServer) -> int:
+    """The bytes of unfinished requests that the server holds."""
+    shared = server._shared
+    assert shared is not None
+    assert shared.received.size == sum(each.held for each in shared.received.receivers)
+    return shared.received.size
+
+
+BIG = struct.pack(">BI", 0, 900_000)
+
+
+async def test_of_too_much_on_the_server_the_connection_that_holds_most_is_refused() -> None:
+    """A connection that holds little goes on, although it comes last."""
+    limits = replace(LIMITS, receive_max=40_000, held_max=50_000)
+    async with serving(Odd(), limits=limits) as server, wire(server) as much, wire(server) as little:
+        for number, size in ((1, 12_000), (3, 14_000), (5, 10_000)):
+            much.write(much.headers(number, head()), frame(0, 0, number, BIG + bytes(size)))
+        await much.settle()
+        body = message("x" * 20_000)
+        little.write(little.headers(1, head()), frame(0, 0, 1, body[:16_000]))
+        await little.settle()
+        assert (await much.ended(3)).status == "8"
+        assert received(server) == 22_010 + 16_000
+        little.write(frame(0, 1, 1, body[16_000:]))
+        assert (await little.ended(1)).status == "0"
+        assert received(server) == 22_010
+
+
+async def test_a_connection_has_its_share_and_no_more() -> None:
+    limits = replace(LIMITS, receive_max=20_000)
+    async with serving(Odd(), limits=limits) as server, wire(server) as client, wire(server) as other:
+        for number in (1, 3):
+            client.write(client.headers(number, head()), frame(0, 0, number, BIG + bytes(12_000)))
+        assert (await client.ended(3)).status == "8"
+        other.write(other.headers(1, head()), frame(0, 0, 1, BIG + bytes(12_000)))
+        await other.settle()
+        assert received(server) == 2 * 12_005
+
+
+async def test_messages_that_a_stream_has_not_read_count_too() -> None:
+    limits = replace(LIMITS, receive_max=20_000)
+    async with serving(Odd(), limits=limits) as server, wire(server) as client:
+        client.write(client.headers(1, head("/test.Odd/unread")), frame(0, 0, 1, message("x" * 9_000)))
+        await client.settle()
+        assert received(server) > 9_000
+        client.write(frame(0, 0, 1, message("x" * 12_000)))
+        assert (await client.ended(1)).status == "8"
+        assert received(server) == 0
+
+
+def admits(path: str, authorization: str | bytes | None) -> bool:
+    """What a server lets in that asks for a token, but for one method."""
+    return path == "/test.Odd/echo" or authorization == "Bearer token"
+
+
+class Asking(Odd):
+    """Refuses as the guard does."""
+
+    async def wait(self, stream: Any) -> None:
+        if stream.metadata.get("authorization") != "Bearer token":
+            raise GRPCError(Status.UNAUTHENTICATED, "a valid service token is required")
+        await super().wait(stream)
+
+
+@pytest.mark.parametrize("shown", [None, "Bearer other"])
+async def test_of_callers_who_do_not_show_the_token_only_the_head_is_kept(shown: str | None) -> None:
+    async with serving(Asking(), admits=admits) as server, wire(server) as client:
+        client.write(client.headers(1, head("/test.Odd/wait", authorization=shown)))
+        assert (await client.ended(1)).status == "16"
+        client.write(*(frame(0, 0, 1, BIG + bytes(9_000)) for _ in range(10)))
+        client.write(client.headers(3, head("/test.Odd/wait", authorization="Bearer token")))
+        client.write(frame(0, 0, 3, BIG))
+        await client.settle()
+        assert received(server) == len(BIG)
+
+
+async def test_a_call_without_the_token_keeps_nothing_while_it_waits_for_its_turn() -> None:
+    odd = Asking()
+    async with serving(odd, admits=admits, streams_max=2) as server, wire(server) as client:
+        shown = {"authorization": "Bearer token"}
+        client.write(*(client.call(number, "/test.Odd/wait", **shown) for number in (1, 3)))
+        client.write(*(frame(3, 0, number, bytes(4)) for number in (1, 3)))  # their handlers take a turn to end
+        client.write(client.headers(5, head("/test.Odd/wait")), frame(0, 0, 5, BIG + bytes(9_000)))
+        assert (await client.ended(5)).status == "16"
+        assert received(server) == 0
+
+
+async def test_calls_that_need_no_token_may_hold_little() -> None:
+    async with serving(Odd(), admits=admits) as server, wire(server) as client:
+        client.write(client.headers(1, head()), frame(0, 0, 1, message()), frame(0, 1, 1))
+        assert (await client.ended(1)).status == "0"
+        for number in (3, 5):
+            client.write(client.headers(number, head()), frame(0, 0, number, BIG + bytes(3_000)))
+        assert (await client.ended(5)).status == "8"
+        assert received(server) == 3_005
+
+
+async def test_a_stream_of_many_messages_lets_others_have_their_turn() -> None:
+    odd, begun = Odd(), asyncio.Event()
+
+    async def note(stream: Any) -> None:
+        async for _ in stream:
+            odd.started.append("one of many")
+            begun.set()
+
+    odd.extra = {"/test.Odd/note": Handler(note, Cardinality.STREAM_STREAM, GetUrlRequest, GetUrlResponse)}
+    async with serving(odd) as server, wire(server) as client, wire(server) as other:
+        client.write(client.call(1, "/test.Odd/note", message() * 1000))
+        await begun.wait()
+        other.write(other.call(1))
+        assert (await other.ended(1)).status == "0"
+        assert (await client.ended(1)).status == "0"
+    assert 0 < odd.started.index("abc") < 1000
 
 
 async def test_a_request_that_never_ends_runs_into_its_deadline() -> None:
