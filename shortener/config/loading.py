@@ -253,7 +253,12 @@ def _check_together(config: Config) -> None:
 
 
 def require_secured(grpc: Grpc, host: str) -> None:
-    """Raise `ConfigError` when strangers can reach `host` and nothing protects the gRPC listeners."""
+    """Raise `ConfigError` when strangers can reach `host` and nothing protects the gRPC listeners.
+
+    grpclib's own server has none of the limits that strangers call for, so it is refused there in any case.
+    """
+    if grpc.server == "grpclib" and not is_loopback(host):
+        raise ConfigError(f'[grpc] host {host} is not loopback, where server = "grpclib" has no limits: use "own"')
     secured = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
     if not is_loopback(host) and not (secured or grpc.tls_certificate or grpc.allow_insecure):
         raise ConfigError(

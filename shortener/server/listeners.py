@@ -22,7 +22,6 @@ from shortener.rest import docs as docspage
 from shortener.rest import operations as ops
 from shortener.rest.problems import problems
 from shortener.rest.server import HttpServer, HttpSettings
-from shortener.rpc import stock
 from shortener.rpc.callers import limited, trusted
 from shortener.rpc.guard import Admits, Service, guarded, holders_of
 from shortener.rpc.health import SERVICE as HEALTH
@@ -31,6 +30,7 @@ from shortener.rpc.http2 import server as h2
 from shortener.rpc.http2.limits import Limits
 from shortener.rpc.reflection import reflection
 from shortener.rpc.settings import SLOW_METHODS, RpcSettings
+from shortener.rpc.stock import StockServer
 from shortener.server import gauges as readings
 from shortener.server import tls
 from shortener.server.sockets import NAMES, Sockets
@@ -41,7 +41,7 @@ DRAIN_IDLE_SECONDS = 0.5
 
 
 class RpcServer(Protocol):
-    """What both gRPC servers offer, the stock one's adapter and our own."""
+    """What both gRPC servers offer, the library's and our own."""
 
     refused_connections: int
 
@@ -244,7 +244,7 @@ class _JournalClicks:
 def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettings, admits: Admits | None) -> RpcServer:
     grpc = config.grpc
     if grpc.server == "grpclib":
-        return stock.RpcServer(services, settings=settings)
+        return StockServer(services)
     limits = Limits(
         idle_frames_max=grpc.idle_frames_max,
         idle_frames_refill=grpc.idle_frames_per_second,

@@ -76,6 +76,14 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("[analytics]\ntrusted_proxies = ['x']", "[analytics] trusted_proxies: 'x' is not an address"),
         ("[analytics]\ntrusted_proxies = 'x'", "[analytics] trusted_proxies must be a list of strings"),
         ("[grpc]\nhost = '0.0.0.0'", "[grpc] host 0.0.0.0 is not loopback"),
+        (
+            "[grpc]\nhost = '::'\nserver = 'grpclib'\nallow_insecure = true",
+            "[grpc] host :: is not loopback, where server",
+        ),
+        (
+            "[grpc]\nhost = '192.0.2.1'\nserver = 'grpclib'\nservice_token = 'x'",
+            "[grpc] host 192.0.2.1 is not loopback",
+        ),
         ("[grpc]\ntls_key = 'x'", "[grpc] tls_certificate and tls_key belong together"),
         ("[auth]\nsecret = 'x'\nsecret_file = 'y'", "[auth] secret and secret_file exclude each other"),
         ("grpc = 1", "[grpc] must be a table"),

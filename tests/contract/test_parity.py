@@ -198,3 +198,13 @@ def test_a_body_is_what_the_wire_says(rest: Rest, code: str) -> None:
     body = rest("GET", f"/api/urls/{code}").body
     assert b'"clicks":3' in body.replace(b" ", b"")
     assert rest("GET", "/api/urls?offset=99").json["has_more"] is False
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_over_the_limit_is_resource_exhausted(
+    pb: SimpleNamespace, server: Running, compression: grpc.Compression
+) -> None:
+    large = pb.url_pb2.CreateURLRequest(long_url="https://example.com/".ljust(2**20, "a"), user_id="me")
+    with grpc.insecure_channel(server.url) as channel, pytest.raises(grpc.RpcError) as caught:
+        pb.url_pb2_grpc.URLServiceStub(channel).CreateURL(large, compression=compression)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -48,11 +48,11 @@ def outer_address() -> str:
         return str(probe.getsockname()[0])
 
 
-@pytest.fixture(scope="module", params=["own", "grpclib"])
-def exposed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server whose gRPC anyone may call, with limits that are soon reached."""
     data_dir: Path = tmp_path_factory.mktemp("exposed") / "data"
-    with process.running(data_dir, GRPC_SERVER=request.param, GRPC_ALLOW_INSECURE="true", **OPEN) as running:
+    with process.running(data_dir, GRPC_ALLOW_INSECURE="true", **OPEN) as running:
         yield running
 
 

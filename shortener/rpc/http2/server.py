@@ -36,7 +36,7 @@ class Servable(Protocol):
 
 
 class RpcServer:
-    """A gRPC server for the handlers of `services`, with the interface of the stock one's adapter.
+    """A gRPC server for the handlers of `services`.
 
     Of calls that `admits` does not let pass nothing but the head is kept; their handlers must refuse them.
     One instance listens once. Stop it by `drain`, `close` and `wait_closed`, in this order.

@@ -1,4 +1,4 @@
-"""What only our server promises of calls; `test_both_servers` has what both do."""
+"""What the server promises of calls, by hand-made frames; `test_grpcio` has calls by grpcio's clients."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Requests, floods and silences of hand-made HTTP/2, and TLS, over our server and over stock grpclib alike."""
+"""Requests, floods and silences of hand-made HTTP/2, and TLS."""
 
 import asyncio
 import ssl
@@ -12,9 +12,9 @@ import pytest
 
 from shortener.gen import url as pb
 from shortener.rpc.guard import guarded
-from tests.rpc.both import CREATE, GET, LIST, Build, method, new_server, status_of
 from tests.rpc.fakes import Urls, settings
-from tests.rpc.rude_client import wire
+from tests.rpc.http2.rude_client import wire
+from tests.rpc.http2.served import CREATE, GET, LIST, Build, method, new_server, status_of
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ async def test_answers_that_nobody_reads_are_bounded(build: Build) -> None:
         assert set(states) <= {"4", "8"}
 
 
-async def test_tls_with_client_certificates(server_name: str, urls: Urls, tmp_path: Path) -> None:
+async def test_tls_with_client_certificates(urls: Urls, tmp_path: Path) -> None:
     names = certificates(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=names["ca"])
     context.load_cert_chain(names["cert"], names["key"])
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["h2"])
-    server = new_server(server_name, guarded([urls], new_id=str), settings=settings(handshake_seconds=0.5))
+    server = new_server(guarded([urls], new_id=str), settings=settings(handshake_seconds=0.5))
     await server.start("127.0.0.1", 0, ssl=context)
     target, request = f"localhost:{server.port}", pb.GetUrlRequest(short_code="a")
     key, cert, ca = [await asyncio.to_thread(Path(names[name]).read_bytes) for name in ("key", "cert", "ca")]

@@ -1,4 +1,4 @@
-"""Calls of every kind, with everything that travels beside messages, over our server and over stock grpclib alike."""
+"""Calls of every kind, with everything that travels beside messages."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,10 +11,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse
-from tests.rpc import both
-from tests.rpc.both import Build, channel
 from tests.rpc.fakes import settings
 from tests.rpc.h2_peer import Odd
+from tests.rpc.http2 import served
+from tests.rpc.http2.served import Build, channel
 from tests.support.waiting import until
 
 CODE = grpc.StatusCode
@@ -27,7 +27,7 @@ def odd() -> Odd:
 
 
 def method(opened: grpc.aio.Channel, name: str, kind: str = "unary_unary") -> Any:
-    return both.method(opened, f"/test.Odd/{name}", kind=kind)
+    return served.method(opened, f"/test.Odd/{name}", kind=kind)
 
 
 async def requests(*codes: str) -> AsyncIterator[GetUrlRequest]:
@@ -46,13 +46,13 @@ async def test_messages_of_all_sizes_travel_both_ways(build: Build, odd: Odd, si
 async def test_limits_follow_the_largest_message_that_is_allowed(build: Build, odd: Odd) -> None:
     async with channel(await build(settings(message_size_max=8_388_608), services=[odd])) as opened:
         assert (await method(opened, "metadata")(GetUrlRequest("x" * 6_000_000))).found
-        status, _ = await both.status_of(method(opened, "metadata")(GetUrlRequest("x" * 9_000_000)))
+        status, _ = await served.status_of(method(opened, "metadata")(GetUrlRequest("x" * 9_000_000)))
         assert status is CODE.RESOURCE_EXHAUSTED
 
 
 async def test_a_status_may_follow_a_message(build: Build, odd: Odd) -> None:
     async with channel(await build(services=[odd])) as opened:
-        assert await both.status_of(method(opened, "missing")(GetUrlRequest("a"))) == (CODE.NOT_FOUND, "no such link")
+        assert await served.status_of(method(opened, "missing")(GetUrlRequest("a"))) == (CODE.NOT_FOUND, "no such link")
         call = method(opened, "missing", "unary_stream")(GetUrlRequest("a"))
         assert await call.read() == GetUrlResponse(found=False)
         assert await call.code() == CODE.NOT_FOUND

@@ -1,4 +1,4 @@
-"""What tests over both gRPC servers share: the fake service on either, and grpcio's callables."""
+"""What tests by grpcio's clients share: how to build the server, and grpcio's callables."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,41 +8,26 @@ import grpc.aio
 import pytest
 
 from shortener.gen import url as pb
-from shortener.rpc import http2 as h2
-from shortener.rpc import stock
-from shortener.rpc.http2 import Limits
+from shortener.rpc.http2 import Limits, RpcServer
 
 GET, LIST, CREATE = (f"/url.URLService/{name}" for name in ("GetURL", "ListURLs", "CreateURL"))
-NAMES = ("own", "grpclib")
+
+Build = Callable[..., Awaitable[RpcServer]]
 
 
-class AnyServer(Protocol):
-    """What both servers offer beyond their lives."""
+class Listening(Protocol):
+    """A server that has started."""
 
     @property
     def port(self) -> int: ...
 
-    async def start(self, host: str, port: int, *, ssl: Any = None, sock: Any = None) -> None: ...
 
-    async def drain(self, grace_seconds: float) -> None: ...
-
-    def close(self) -> None: ...
-
-    async def wait_closed(self) -> None: ...
-
-
-Build = Callable[..., Awaitable[AnyServer]]
-
-
-def new_server(name: str, services: Any, **options: Any) -> AnyServer:
-    """Return a server by the name that configuration gives it."""
-    if name == "own":
-        return h2.RpcServer(services, limits=Limits(sweep_seconds=0.02), **options)
-    return stock.RpcServer(services, **options)
+def new_server(services: Any, **options: Any) -> RpcServer:
+    return RpcServer(services, limits=Limits(sweep_seconds=0.02), **options)
 
 
 @asynccontextmanager
-async def channel(server: AnyServer, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(server: Listening, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", **options) as opened:
         yield opened
 

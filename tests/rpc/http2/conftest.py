@@ -1,4 +1,4 @@
-"""Fixtures for tests that run over both gRPC servers."""
+"""Fixtures for tests of the HTTP/2 server by clients of others."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,15 +8,10 @@ import pytest
 from shortener.rpc import reflection
 from shortener.rpc.guard import guarded
 from shortener.rpc.health import Health, Serving
+from shortener.rpc.http2 import RpcServer
 from shortener.rpc.settings import RpcSettings
-from tests.rpc.both import NAMES, AnyServer, Build, new_server
 from tests.rpc.fakes import SETTINGS, Urls
-
-
-@pytest.fixture(params=NAMES)
-def server_name(request: pytest.FixtureRequest) -> str:
-    """Which server: the same names as in the configuration."""
-    return str(request.param)
+from tests.rpc.http2.served import Build, new_server
 
 
 @pytest.fixture
@@ -30,16 +25,16 @@ async def serving() -> Serving:
 
 
 @pytest.fixture
-async def build(server_name: str, urls: Urls, serving: Serving) -> AsyncIterator[Build]:
+async def build(urls: Urls, serving: Serving) -> AsyncIterator[Build]:
     """Start servers with the fake service, health and reflection, or with `services` and nothing else."""
-    servers: list[AnyServer] = []
+    servers: list[RpcServer] = []
 
-    async def start(limits: RpcSettings = SETTINGS, services: Any = None, **options: Any) -> AnyServer:
+    async def start(limits: RpcSettings = SETTINGS, services: Any = None, **options: Any) -> RpcServer:
         if services is None:
             services = [urls, Health(serving, [urls])]
             services += reflection.reflection(services)
             services = guarded(services, new_id=lambda: "request-1", **options)
-        server = new_server(server_name, services, settings=limits)
+        server = new_server(services, settings=limits)
         await server.start("127.0.0.1", 0)
         servers.append(server)
         return server

@@ -9,7 +9,8 @@ import h2.config
 import h2.connection
 import h2.events
 
-from tests.rpc.both import GET, AnyServer
+from shortener.rpc.http2 import RpcServer
+from tests.rpc.http2.served import GET
 
 
 class Wire:
@@ -79,7 +80,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(server: AnyServer) -> AsyncIterator[Wire]:
+async def wire(server: RpcServer) -> AsyncIterator[Wire]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     opened = Wire(reader, writer)
     opened.flush()

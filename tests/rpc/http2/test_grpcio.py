@@ -1,4 +1,4 @@
-"""Calls by grpcio's clients, over our server and over stock grpclib alike."""
+"""Calls by grpcio's clients."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ from grpc_status import rpc_status
 from shortener.gen import url as pb
 from shortener.rpc import descriptors, health, reflection
 from shortener.rpc.health import Serving
-from tests.rpc.both import GET, LIST, Build, channel, method, raw, status_of
 from tests.rpc.fakes import Urls, settings
+from tests.rpc.http2.served import GET, LIST, Build, channel, method, raw, status_of
 
 
 async def test_a_call_is_answered(build: Build) -> None:
