@@ -1,6 +1,6 @@
-"""The part of the composition root that builds analytics: from the click journal to statistics."""
+"""Opens the analytics module, from the click journal to statistics."""
 
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,11 @@ from shortener.analytics.service import AnalyticsService
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.analytics.sqlite.stats import SqliteStatsReader
-from shortener.clock import Clock
-from shortener.config.sections import Config
+from shortener.core import Core
 from shortener.idempotency import Replays
 from shortener.links import LinkService
+from shortener.observe.histogram import Gauge
 from shortener.storage import files
-from shortener.storage.sqlite.database import SqliteDatabase
 
 COLLECTOR_STOP_SECONDS = 1.5
 """Clicks that cannot be stored within this time stay in the journal for the next start."""
@@ -33,16 +32,11 @@ class Analytics:
 
     service: AnalyticsService
     recorder: ClickRecorder
-    journal: Journal
-    collector: ClickCollector
-    retention: ClickRetention
 
 
-async def open_analytics(
-    stack: AsyncExitStack, config: Config, clock: Clock, database: SqliteDatabase, links: LinkService, replays: Replays
-) -> Analytics:
-    """Open the journal and everything over it; `stack` closes it in reverse. Raises `OperatorError`."""
-    data_dir = Path(config.storage.data_dir)
+async def open_analytics(core: Core, links: LinkService, replays: Replays) -> Analytics:
+    """Open the click journal and everything over it. Raises `OperatorError`."""
+    config, database, clock, stack, data_dir = core.config, core.database, core.clock, core.stack, core.data_dir
     rotation = config.analytics.visitor_key_rotation
     visitors = open_visitors(data_dir / files.VISITOR_KEY, rotation=rotation, clock=clock)
     cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
@@ -88,4 +82,17 @@ async def open_analytics(
         days=config.analytics.retention_days,
     )
     await stack.enter_async_context(open_retention(retention))
-    return Analytics(service, recorder, journal, collector, retention)
+    core.gauges.extend(_gauges(journal, collector, retention))
+    return Analytics(service, recorder)
+
+
+def _gauges(journal: Journal, collector: ClickCollector, retention: ClickRetention) -> Iterator[Gauge]:
+    yield "shortener_clicks_journaled_total", "Clicks handed to the kernel.", {}, lambda: journal.records
+    yield "shortener_clicks_dropped_total", "Clicks lost because a write failed.", {}, lambda: journal.dropped
+    yield "shortener_journal_sync_failures_total", "Syncs that failed.", {}, lambda: journal.sync_failures
+    yield "shortener_clicks_stored_total", "Clicks moved to the database.", {}, lambda: collector.stats.clicks
+    yield "shortener_click_batches_total", "Transactions that did.", {}, lambda: collector.stats.batches
+    yield "shortener_click_batch_failures_total", "Those tried again.", {}, lambda: collector.stats.failures
+    yield "shortener_journal_lost_bytes_total", "Damaged bytes skipped.", {}, lambda: collector.stats.lost_bytes
+    yield "shortener_click_backlog_bytes", "Bytes of clicks that wait.", {}, collector.backlog_bytes
+    yield "shortener_clicks_removed_total", "Old raw clicks removed.", {}, lambda: retention.stats.removed

@@ -1,4 +1,4 @@
-"""Opens replays for use: their secret beside the database, their number, and a task that forgets the old ones."""
+"""Opens the idempotency module: its secret beside the database, and a task that forgets old answers."""
 
 import asyncio
 import logging
@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from shortener.clock import Clock
-from shortener.config.sections import Idempotency
+from shortener.core import Core
 from shortener.errors import OperatorError
 from shortener.idempotency.model import SECRET_SIZE
 from shortener.idempotency.service import Replays
 from shortener.idempotency.sqlite import SqliteReplayStore
 from shortener.storage import files
 from shortener.storage.sqlite.faults import reason
-from shortener.storage.sqlite.sql import Database
 from shortener.tasks import cancel, in_thread
 
 log = logging.getLogger(__name__)
@@ -23,24 +21,20 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60.0
 
 
-@asynccontextmanager
-async def open_replays(
-    database: Database, data_dir: Path, limits: Idempotency, *, clock: Clock
-) -> AsyncIterator[Replays]:
-    """Remember answers in `database` until the block ends, and forget the old ones. Raises `OperatorError`.
-
-    Their secret is a file in `data_dir`, which the caller owns.
-    """
-    secret = await in_thread("keys", lambda: load_secret(data_dir / files.REPLAY_KEY))
+async def open_replays(core: Core) -> Replays:
+    """Open the memory of answers, and the task that forgets the old ones. Raises `OperatorError`."""
+    secret = await in_thread("keys", lambda: load_secret(core.data_dir / files.REPLAY_KEY))
     replays = Replays(
-        store=SqliteReplayStore(database),
-        transactions=database.transaction,
-        clock=clock,
+        store=SqliteReplayStore(core.database),
+        transactions=core.database.transaction,
+        clock=core.clock,
         secret=secret,
-        limits=limits,
+        limits=core.config.idempotency,
     )
-    async with swept(replays, every_seconds=SWEEP_SECONDS):
-        yield replays
+    await core.stack.enter_async_context(swept(replays, every_seconds=SWEEP_SECONDS))
+    core.gauges.append(("shortener_idempotency_keys", "Idempotency keys remembered.", {}, lambda: replays.count))
+    core.gauges.append(("shortener_replayed_answers_total", "Answers given again.", {}, lambda: replays.replayed))
+    return replays
 
 
 @asynccontextmanager

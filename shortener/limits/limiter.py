@@ -2,11 +2,13 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from shortener import errors
+from shortener.observe.histogram import Gauge
 
 Timer = Callable[[], int]
 """Nanoseconds of a clock that is never set."""
@@ -120,3 +122,11 @@ def take_all(takes: Iterable[Take], message: str) -> None:
     check_all(takes, message)
     for limiter, key, cost in takes:
         limiter.take(key, cost)
+
+
+def gauges_of(limiters: Mapping[str, Limiter]) -> Iterator[Gauge]:
+    """Yield what `/metrics` shows of limiters, by their names."""
+    for name, limiter in limiters.items():
+        labels = {"limit": name}
+        yield "shortener_limit_refusals_total", "Requests over a limit.", labels, partial(getattr, limiter, "refused")
+        yield "shortener_limit_keys", "Addresses and accounts remembered.", labels, limiter.__len__

@@ -1,7 +1,8 @@
-"""How often a number fell into which range: a histogram of plain integers."""
+"""What modules count for `/metrics`: plain numbers, and histograms of plain integers."""
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 FAST_SECONDS = (0.00005, 0.0001, 0.00025, *SECONDS)
@@ -34,3 +35,7 @@ class Histogram:
         counts = list(self._counts)
         names = [*map(str, self.bounds), "+Inf"]
         return [(name, sum(counts[: index + 1])) for index, name in enumerate(names)]
+
+
+Gauge: TypeAlias = tuple[str, str, dict[str, str], Callable[[], float] | Histogram]
+"""Something to show: its name (counters end in _total), meaning, labels, and how to read it."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 
-from shortener.observe.histogram import Histogram
+from shortener.observe.histogram import Gauge, Histogram
 
 INTERVAL_SECONDS = 0.02
 """Fifty looks a second; each costs some microseconds."""
@@ -26,6 +27,10 @@ class LoopLag:
     def _look(self) -> None:
         self.seconds.observe(max(0.0, time.monotonic() - self._due))
         self._timer = self._next()
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Yield how late the event loop is."""
+        yield "shortener_event_loop_lag_seconds", "How late the event loop runs what is due.", {}, self.seconds
 
     def close(self) -> None:
         """Look no more."""

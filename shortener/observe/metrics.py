@@ -3,8 +3,7 @@
 The modules count with plain numbers; they are read when somebody asks, so that counting costs the hot paths nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 
 from grpclib.const import Status
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -13,10 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from shortener import __version__
-from shortener.observe.histogram import FAST_SECONDS, SECONDS, Histogram
-
-Reading: TypeAlias = tuple[str, str, dict[str, str], Callable[[], float] | Histogram]
-"""Name (counters end in _total), meaning, labels, and how to read it."""
+from shortener.observe.histogram import FAST_SECONDS, SECONDS, Gauge, Histogram
 
 
 class Calls:
@@ -53,7 +49,7 @@ class Calls:
 
 
 class Metrics(Collector):
-    """Everything this process tells. `watch` adds readings; `registry` is what `/metrics` renders."""
+    """Everything this process tells. `watch` adds gauges; `registry` is what `/metrics` renders."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -65,14 +61,14 @@ class Metrics(Collector):
             ("lane", "status"),
             FAST_SECONDS,
         )
-        self._readings: list[Reading] = []
+        self._gauges: list[Gauge] = []
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.registry.register(self)
 
-    def watch(self, readings: Iterable[Reading]) -> None:
-        """Read these too, from now on."""
-        self._readings += readings
+    def watch(self, gauges: Iterable[Gauge]) -> None:
+        """Show these too, from now on."""
+        self._gauges += gauges
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics as they are now."""
@@ -83,7 +79,7 @@ class Metrics(Collector):
         yield self.http.family()
         yield self.redirect.family()
         families: dict[str, Metric] = {}
-        for name, meaning, labels, read in self._readings:
+        for name, meaning, labels, read in self._gauges:
             if isinstance(read, Histogram):
                 yield HistogramMetricFamily(name, meaning, buckets=read.buckets(), sum_value=read.total)
                 continue

@@ -19,6 +19,7 @@ from threading import Event, Thread
 from typing import TypeAlias
 
 from shortener.config.sections import Log
+from shortener.observe.histogram import Gauge
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,11 @@ class RequestLog:
             self.dropped += 1
             return
         self.waiting.append((time.time(), protocol, route, status, seconds, request_id, size))
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Yield what `/metrics` shows of both logs."""
+        yield "shortener_slow_requests_total", "Requests that took log.slow_seconds.", {}, lambda: self.slow
+        yield "shortener_access_lines_dropped_total", "Lines that found no room.", {}, lambda: self.dropped
 
     def _warn(self, protocol: str, route: str, status: int | str, seconds: float, request_id: str) -> None:
         now = time.monotonic()

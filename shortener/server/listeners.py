@@ -1,6 +1,7 @@
 """The five listeners over one `App`: bound first, started together, drained in order."""
 
 import asyncio
+import dataclasses
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -8,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 from shortener import __version__
+from shortener.accounts.rest import authenticator
 from shortener.app import App, open_app
 from shortener.config.loading import is_loopback, service_token
 from shortener.config.sections import Config
@@ -22,7 +24,7 @@ from shortener.rest import docs as docspage
 from shortener.rest import operations as ops
 from shortener.rest.problems import problems
 from shortener.rest.server import HttpServer, HttpSettings
-from shortener.rpc.callers import limited, trusted
+from shortener.rpc.callers import caller_of, limited, trusted
 from shortener.rpc.guard import Admits, Service, guarded, holders_of
 from shortener.rpc.health import SERVICE as HEALTH
 from shortener.rpc.health import Health, Serving
@@ -31,8 +33,7 @@ from shortener.rpc.http2.limits import Limits
 from shortener.rpc.reflection import reflection
 from shortener.rpc.settings import SLOW_METHODS, RpcSettings
 from shortener.rpc.stock import StockServer
-from shortener.server import gauges as readings
-from shortener.server import tls
+from shortener.server import gauges, tls
 from shortener.server.sockets import NAMES, Sockets
 from shortener.tasks import finish
 
@@ -85,8 +86,8 @@ class Servers:
         That is for `server.drain_seconds` at most.
         """
         self.serving.stop()
-        grace = self.app.config.server.drain_seconds
-        await asyncio.sleep(self.app.config.server.notice_seconds)
+        grace = self.app.core.config.server.drain_seconds
+        await asyncio.sleep(self.app.core.config.server.notice_seconds)
         rpc = (server.drain(grace) for server in self.rpc.values())
         await asyncio.gather(*rpc, self.gateway.drain(grace), self.redirect.drain(grace))
 
@@ -106,19 +107,19 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
     token, context = service_token(config), tls.server_context(config.grpc)
     stack = AsyncExitStack()
     try:
-        app = await stack.enter_async_context(open_app(config, redirect_port=sockets.port("redirect")))
+        redirect = dataclasses.replace(config.redirect, port=sockets.port("redirect"))
+        app = await stack.enter_async_context(open_app(dataclasses.replace(config, redirect=redirect)))
         servers = Servers(app, sockets)
         stack.callback(servers.lag.close)
         servers.requests = stack.enter_context(open_request_log(config.log))
         await _start_redirect(stack, servers)
         await _start_gateway(stack, servers)
         await _start_rpc(stack, servers, token, context)
-        servers.metrics.watch(readings.of_app(app))
-        servers.metrics.watch(readings.of_limits(app))
-        servers.metrics.watch(readings.of_redirects(servers.redirect))
-        servers.metrics.watch(readings.of_listeners(servers.rpc, servers.gateway, servers.redirect))
-        servers.metrics.watch(readings.of_requests(servers.requests))
-        servers.metrics.watch(readings.of_loop(servers.lag))
+        servers.metrics.watch(app.core.gauges)
+        servers.metrics.watch(gauges.of_redirects(servers.redirect))
+        servers.metrics.watch(gauges.of_listeners(servers.rpc, servers.gateway, servers.redirect))
+        servers.metrics.watch(servers.requests.gauges())
+        servers.metrics.watch(servers.lag.gauges())
         servers.serving.start()
         try:
             yield servers
@@ -129,7 +130,8 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
 
 
 async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, context: ssl.SSLContext | None) -> None:
-    app, settings = servers.app, _rpc_settings(servers.app.config)
+    app, settings = servers.app, _rpc_settings(servers.app.core.config)
+    caller = caller_of(app.core.config.grpc, app.core.client_addresses)
     listeners: dict[str, Sequence[Service]] = {
         "url": (app.urls, app.users, app.statistics),
         "user": (app.users,),
@@ -138,35 +140,35 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
     stack.push_async_callback(servers.close_rpc)
     for name, services in listeners.items():
         sock = servers.sockets.by_name[name]
-        is_open = app.rpc_caller is not trusted and not is_loopback(sock.getsockname()[0])
-        called = limited(services, caller=app.rpc_caller, limits=app.limits) if is_open else services
+        is_open = caller is not trusted and not is_loopback(sock.getsockname()[0])
+        called = limited(services, caller=caller, limits=app.core.limits) if is_open else services
         served = [*called, Health(servers.serving, services)]
         served += reflection(served)
         open_services = frozenset([HEALTH])
         guards = guarded(
             served,
-            new_id=app.new_id,
+            new_id=app.core.new_id,
             service_token=token,
             open_services=open_services,
             observe=servers.metrics.rpc.observe_rpc,
             requests=servers.requests,
         )
         admits = holders_of(token, open_services) if token else None
-        server = _rpc_server(app.config, guards, settings, admits)
+        server = _rpc_server(app.core.config, guards, settings, admits)
         await server.start("", 0, ssl=context, sock=sock)
         servers.rpc[name] = server
 
 
 async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
-    app, limits, grpc = servers.app, servers.app.config.gateway, servers.app.config.grpc
+    app, limits, grpc = servers.app, servers.app.core.config.gateway, servers.app.core.config.grpc
     settings = gateway.GatewaySettings(
         body_size_max=limits.body_size_max,
         body_timeout_seconds=limits.body_timeout_seconds,
         timeout_seconds=grpc.timeout_seconds,
         slow_timeout_seconds=grpc.statistics_timeout_seconds,
     )
-    web = gateway.new_app(settings, problems(app.new_id, servers.metrics.http.observe_http, servers.requests))
-    door = gateway.Door(app.authenticate, app.client_addresses, app.limits.admit)
+    web = gateway.new_app(settings, problems(app.core.new_id, servers.metrics.http.observe_http, servers.requests))
+    door = gateway.Door(authenticator(app.accounts), app.core.client_addresses, app.core.limits.admit)
     gateway.mount(web, app.routes, door=door, settings=settings)
     if limits.cors_origins:
         cors.mount(web, limits.cors_origins)
@@ -182,7 +184,7 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
             drain_idle_seconds=DRAIN_IDLE_SECONDS,
             line_size_max=limits.line_size_max,
         ),
-        new_id=app.new_id,
+        new_id=app.core.new_id,
     )
     await servers.gateway.start("", 0, sock=servers.sockets.by_name["gateway"])
     stack.push_async_callback(servers.gateway.close)
@@ -195,7 +197,7 @@ DESCRIPTION = (
 
 
 async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
-    app, limits = servers.app, servers.app.config.redirect
+    app, limits = servers.app, servers.app.core.config.redirect
     servers.redirect = await stack.enter_async_context(
         open_redirect_server(
             host="",
@@ -206,10 +208,10 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             look_up=app.cache.look_up,
             clicks=_JournalClicks(app),
             withheld=app.screen.withholds if app.screen is not None else None,
-            settled=app.clicks.settled if app.config.clicks.durability == "power" else None,
-            misses=app.limits,
-            clock=app.clock,
-            new_id=app.new_id,
+            settled=app.clicks.settled if app.core.config.clicks.durability == "power" else None,
+            misses=app.core.limits,
+            clock=app.core.clock,
+            new_id=app.core.new_id,
             observe=servers.metrics.redirect.observe,
             requests=servers.requests,
             settings=RedirectSettings(
@@ -221,7 +223,7 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
                 head_size_max=limits.head_size_max,
                 heads_max=limits.heads_max,
                 drain_idle_seconds=DRAIN_IDLE_SECONDS,
-                trusted_proxies=app.config.analytics.trusted_proxies,
+                trusted_proxies=app.core.config.analytics.trusted_proxies,
             ),
         )
     )
@@ -232,7 +234,7 @@ class _JournalClicks:
 
     def __init__(self, app: App) -> None:
         self._offer = app.clicks.offer
-        self._clock = app.clock
+        self._clock = app.core.clock
         self.flush = app.clicks.flush
 
     def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:

@@ -15,17 +15,19 @@ from typing import Any
 
 from shortener.accounts.signing_keys import load_keys
 from shortener.analytics.clients.geo import open_reader
-from shortener.app import addresses_of, migrate_database, pending_migrations
 from shortener.clock import system_clock
 from shortener.config.loading import service_token
 from shortener.config.sections import Config
 from shortener.links.lists.screen import load_screen
+from shortener.links.module import addresses_of
 from shortener.observe.log import OncePerSecond
 from shortener.server import tls
 from shortener.server.descriptors import within_open_files
 from shortener.server.listeners import Servers, open_servers
 from shortener.server.sockets import Sockets, notify
+from shortener.storage import files
 from shortener.storage.data_dir import lock_data_dir
+from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder, pending
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +48,25 @@ def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[s
 
     `report` hears how many are done, and of how many, at the begin and after each. Raises `OperatorError`.
     """
-    with lock_data_dir(Path(config.storage.data_dir)):
-        total = len(pending_migrations(config))
+    path, timeout = Path(config.storage.data_dir) / files.DATABASE, config.storage.busy_timeout_seconds
+    migrations = load_migrations(migrations_folder())
+    with lock_data_dir(path.parent):
+        total = len(pending(path, migrations, busy_timeout_seconds=timeout))
         done = itertools.count(1)
         report(0, total)
-        return migrate_database(config, system_clock, lambda: report(next(done), total))
+        applied = migrate(
+            path,
+            migrations,
+            busy_timeout_seconds=timeout,
+            clock=system_clock,
+            on_applied=lambda _: report(next(done), total),
+        )
+    return [migration.file_name for migration in applied]
 
 
 def check_files(config: Config) -> None:
     """See that the files which the configuration names can be used. Raises `OperatorError`."""
-    addresses_of(config, None)
+    addresses_of(config.redirect)
     service_token(config)
     tls.server_context(config.grpc)
     load_screen(config.links)

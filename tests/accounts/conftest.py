@@ -16,13 +16,7 @@ from tests.support.fakes import FakeClock
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     path = tmp_path / "test.db"
-    migrate(
-        path,
-        load_migrations(migrations_folder()),
-        busy_timeout_seconds=1,
-        clock=FakeClock(),
-        on_applied=lambda _: None,
-    )
+    migrate(path, load_migrations(migrations_folder()), busy_timeout_seconds=1, clock=FakeClock())
     opening = open_database(
         path,
         Storage(

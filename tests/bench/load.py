@@ -38,7 +38,7 @@ async def fill(data_dir: Path, world: World, progress: Progress) -> None:
     with lock_data_dir(data_dir):
         path = data_dir / "shortener.db"
         migrations = load_migrations(migrations_folder())
-        migrate(path, migrations, busy_timeout_seconds=5.0, clock=lambda: int(time.time()), on_applied=lambda _: None)
+        migrate(path, migrations, busy_timeout_seconds=5.0, clock=lambda: int(time.time()))
         async with open_database(
             path,
             Storage(

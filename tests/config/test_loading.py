@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shortener import app
 from shortener.config import loading as config
 from shortener.config import sections
+from shortener.links.module import addresses_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,6 +187,6 @@ def test_a_token_file_must_hold_what_a_header_can_carry(tmp_path: Path) -> None:
 @pytest.mark.parametrize("base_url", ["http://exa<mple.com", "http://example.com/%zz", "http://[v1.x]:99999"])
 def test_a_base_url_that_short_urls_cannot_begin_with_ends_the_start_in_one_line(base_url: str) -> None:
     with pytest.raises(config.ConfigError) as caught:
-        app.addresses_of(sections.Config(redirect=sections.Redirect(base_url=base_url)), None)
+        addresses_of(sections.Redirect(base_url=base_url))
     assert str(caught.value).startswith("[redirect] base_url ")
     assert "\n" not in str(caught.value)

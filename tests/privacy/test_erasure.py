@@ -14,7 +14,9 @@ from shortener.analytics.sqlite import removal as removal_store
 from shortener.app import App
 from shortener.backup.verify import verify
 from shortener.links import sqlite as store
+from shortener.observe.histogram import Histogram
 from shortener.privacy import Erasure
+from shortener.privacy.erasure import ErasureStats
 from shortener.storage.sqlite.sql import sql
 from tests.privacy.conftest import DESTINATION, EMAIL, PASSWORD, Home, fill, register
 from tests.support.databases import rows
@@ -27,7 +29,7 @@ async def counted(app: App, link_ids: list[int]) -> dict[str, int]:
     """How many rows of each table of clicks belong to these links."""
     ids = ", ".join(map(str, link_ids)) or "NULL"
     return {
-        table: int(str((await rows(app.database, f"SELECT COUNT(*) FROM {table} WHERE link_id IN ({ids})"))[0][0]))
+        table: int(str((await rows(app.core.database, f"SELECT COUNT(*) FROM {table} WHERE link_id IN ({ids})"))[0][0]))
         for table in TABLES
     }
 
@@ -35,6 +37,13 @@ async def counted(app: App, link_ids: list[int]) -> dict[str, int]:
 async def link_ids(app: App, codes: list[str]) -> list[int]:
     found = await app.cache.find_many(codes)
     return [found[code].id for code in codes]
+
+
+def gauge(app: App, wanted: str) -> float:
+    """What `/metrics` shows under this name."""
+    [read] = [read for name, _, _, read in app.core.gauges if name == wanted]
+    assert not isinstance(read, Histogram)
+    return read()
 
 
 def check(directory: Path) -> list[str]:
@@ -50,7 +59,7 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
     assert all(number > 0 for number in (await counted(app, ids)).values())
     assert (await app.links.resolve(codes[0])).clicks == 2  # It is in the cache.
 
-    assert await app.erasure.erase(int(owner)) is True
+    assert await app.privacy.erasure.erase(int(owner)) is True
 
     assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
     assert await counted(app, other_ids) == before
@@ -65,7 +74,7 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
     assert app.accounts.validate(other_token) is not None
     assert (await app.links.page(owner, limit=0, offset=0)).total == 0
     assert (await app.links.page(other, limit=0, offset=0)).total == 2
-    assert (app.erasure.stats.accounts, app.erasure.stats.links, app.erasure.stats.failures) == (1, 3, 0)
+    assert app.privacy.erasure.stats == ErasureStats(accounts=1, links=3, failures=0)
     assert (await app.accounts.register(EMAIL, PASSWORD, "Canary Person")).account.id == 3
     assert check(home.data_dir) == []
 
@@ -102,9 +111,9 @@ async def test_no_file_holds_a_byte_of_it(home: Home) -> None:
         found = {canary for canary in canaries for content in home.files().values() if canary in content}
         assert found == set(canaries)  # The test would notice them.
 
-        assert await app.erasure.erase(int(owner)) is True
+        assert await app.privacy.erasure.erase(int(owner)) is True
 
-        await app.database.transaction(lambda tx: sql(tx).run("UPDATE accounts SET name = 'Other' WHERE id = 2"))
+        await app.core.database.transaction(lambda tx: sql(tx).run("UPDATE accounts SET name = 'Other' WHERE id = 2"))
         left = {(name, canary) for name, content in home.files().items() for canary in canaries if canary in content}
         assert left == set()
     left = {(name, canary) for name, content in home.files().items() for canary in canaries if canary in content}
@@ -118,8 +127,8 @@ async def test_an_erasure_goes_on_after_a_start(home: Home, monkeypatch: pytest.
         ids = await link_ids(app, codes)
         monkeypatch.setattr("shortener.privacy.erasure._WAIT_SECONDS", 0.01)
         monkeypatch.setattr(Erasure, "_to_the_end", lambda self, step: asyncio.sleep(60))
-        assert await app.erasure.erase(int(owner)) is False
-        assert await app.erasure.erase(int(owner)) is False
+        assert await app.privacy.erasure.erase(int(owner)) is False
+        assert await app.privacy.erasure.erase(int(owner)) is False
         assert app.accounts.validate(token) is None
     monkeypatch.undo()
     with closing(sqlite3.connect(home.data_dir / "shortener.db")) as raw:
@@ -133,9 +142,9 @@ async def test_an_erasure_goes_on_after_a_start(home: Home, monkeypatch: pytest.
 
         await until(is_done)
         assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
-        assert await app.erasure.erase(int(owner)) is True
+        assert await app.privacy.erasure.erase(int(owner)) is True
         with pytest.raises(errors.NotFound):
-            await app.erasure.erase(99)
+            await app.privacy.erasure.erase(99)
     assert check(home.data_dir) == []
 
 
@@ -151,8 +160,8 @@ async def test_what_fails_is_tried_again(app: App, monkeypatch: pytest.MonkeyPat
         return original(tx, owner_id, limit=limit)  # type: ignore[arg-type] # passed on as it came
 
     monkeypatch.setattr(app.links, "erase_owned", failing)
-    assert await app.erasure.erase(int(owner)) is True
-    assert app.erasure.stats.failures == 2
+    assert await app.privacy.erasure.erase(int(owner)) is True
+    assert app.privacy.erasure.stats.failures == 2
     assert await counted(app, await link_ids(app, codes)) == dict.fromkeys(TABLES, 0)
 
 
@@ -162,22 +171,22 @@ async def test_clicks_that_come_late_bring_nothing_back(home: Home, app: App) ->
     codes, others = await fill(app, owner, "mine"), await fill(app, other, "theirs")
     mine, theirs = await app.links.resolve(codes[0]), await app.links.resolve(others[0])
     ids = await link_ids(app, codes)
-    assert await app.erasure.erase(int(owner)) is True
+    assert await app.privacy.erasure.erase(int(owner)) is True
 
     recorder: ClickRecorder = app.clicks
     for ref in (mine.ref, theirs.ref, mine.ref):
-        recorder.offer(ref, at=app.clock(), address="192.0.2.9", user_agent="", referrer="")
+        recorder.offer(ref, at=app.core.clock(), address="192.0.2.9", user_agent="", referrer="")
     recorder.flush()
 
     async def is_moved() -> bool:
-        return not app.collector.backlog_bytes()
+        return not gauge(app, "shortener_click_backlog_bytes")
 
     await until(is_moved)
 
     assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
     assert (await app.links.get(others[0])).clicks == 3
     assert (await app.analytics.stats(others[0], 0, 0)).total_clicks == 3
-    assert app.collector.stats.failures == 0
+    assert gauge(app, "shortener_click_batch_failures_total") == 0
     assert check(home.data_dir) == []
 
 
@@ -191,7 +200,7 @@ async def test_a_click_that_was_described_before_the_erasure_is_refused(
 
     async def slow(*args: object, **more: object) -> object:
         click = await describe(*args, **more)  # type: ignore[arg-type] # passed on as it came
-        assert await app.erasure.erase(int(owner)) is True
+        assert await app.privacy.erasure.erase(int(owner)) is True
         return click
 
     monkeypatch.setattr(app.analytics, "_describe", slow)
@@ -219,7 +228,7 @@ async def test_a_link_that_is_made_meanwhile_is_refused_or_erased(app: App) -> N
     creating = [asyncio.create_task(create(-number)) for number in range(20)]
     creating_on = asyncio.create_task(keep_creating())
     await asyncio.sleep(0)
-    erased = await app.erasure.erase(int(owner))
+    erased = await app.privacy.erasure.erase(int(owner))
 
     assert erased is True
     assert (await creating_on)[-1] == "user_id"
@@ -233,7 +242,7 @@ async def test_what_an_alias_had_before_it_was_taken_again_goes_too(home: Home, 
     old = (await link_ids(app, codes))[2]
     await app.links.create_custom(codes[2], DESTINATION, owner, expires_at=0, with_qr=False)
     assert old not in await link_ids(app, codes)
-    assert await app.erasure.erase(int(owner)) is True
+    assert await app.privacy.erasure.erase(int(owner)) is True
     assert await counted(app, [old]) == dict.fromkeys(TABLES, 0)
     assert check(home.data_dir) == []
 
@@ -256,20 +265,22 @@ async def test_the_writer_is_others_most_of_the_time(app: App) -> None:
             "counted) SELECT 1 + i % 3000, 1000 + i, 'DE', '', 'direct', 'other', 0, 1 FROM n"
         )
 
-    await app.database.transaction(many)
+    await app.core.database.transaction(many)
     longest = 0.0
     loop = asyncio.get_running_loop()
-    erasing = asyncio.create_task(app.erasure.erase(int(owner)))
+    erasing = asyncio.create_task(app.privacy.erasure.erase(int(owner)))
     writes = 0
     while not erasing.done():
         started = loop.time()
-        await app.database.transaction(lambda tx: sql(tx).run("UPDATE journal_position SET offset = offset"))
+        await app.core.database.transaction(lambda tx: sql(tx).run("UPDATE journal_position SET offset = offset"))
         longest = max(longest, loop.time() - started)
         writes += 1
-    while not await app.erasure.erase(int(owner)):
+    while not await app.privacy.erasure.erase(int(owner)):
         continue
-    assert await rows(app.database, "SELECT COUNT(*) FROM clicks") == [(0,)]
-    assert await rows(app.database, "SELECT COUNT(*) FROM links WHERE owner_id <> '' OR destination <> ''") == [(0,)]
+    assert await rows(app.core.database, "SELECT COUNT(*) FROM clicks") == [(0,)]
+    assert await rows(app.core.database, "SELECT COUNT(*) FROM links WHERE owner_id <> '' OR destination <> ''") == [
+        (0,)
+    ]
     assert writes > 10
     assert longest < 1.0, longest  # 50 ms on a quiet machine; one statement for all of it would take longer
 
@@ -287,7 +298,7 @@ async def test_removals_find_their_rows_by_index(app: App) -> None:
     ):
         plan = [
             str(row[3])
-            for row in await app.database.read(
+            for row in await app.core.database.read(
                 lambda on, text=statement: on.rows(f"EXPLAIN QUERY PLAN {text}", (1, 2, 3)[: text.count("?")])  # type: ignore[misc] # mypy cannot infer lambdas with defaults
             )
         ]
@@ -301,9 +312,9 @@ SCANNED = {"clicks", "links", "rollups", "sets", "click_rollups", "visitor_sets"
 @pytest.mark.parametrize("turns", range(4))
 async def test_it_can_be_ended_at_the_moment_it_is_wanted(app: App, turns: int) -> None:
     owner, _ = await register(app)
-    assert await app.erasure.erase(int(owner)) is True
+    assert await app.privacy.erasure.erase(int(owner)) is True
     [task] = [task for task in asyncio.all_tasks() if task.get_name() == "erasure"]
-    app.erasure._begin()
+    app.privacy.erasure._begin()
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()

@@ -16,7 +16,7 @@ from tests.privacy.conftest import DESTINATION, EMAIL, LONG_DESTINATION, fill, r
 
 
 def exporter(app: App) -> Exporter:
-    return app.users._exporter
+    return app.privacy.exporter
 
 
 async def document(app: App, account_id: str, *, with_clicks: bool = False) -> Any:
@@ -97,7 +97,7 @@ async def test_any_cut_gives_the_same_document(app: App, monkeypatch: pytest.Mon
         replace(a_click(at=link.created_at + number // 3, visitor=a_visitor(number)), ref=LinkRef(*link.ref))
         for number in range(25)
     ]
-    await app.database.transaction(lambda tx: app.analytics._clicks.append(tx, clicks))
+    await app.core.database.transaction(lambda tx: app.analytics._clicks.append(tx, clicks))
     whole = {with_clicks: await document(app, owner, with_clicks=with_clicks) for with_clicks in (False, True)}
     assert len(whole[True]["links"][0]["raw_clicks"]) == 27
 
@@ -115,7 +115,7 @@ async def test_an_erased_account_has_no_document(app: App) -> None:
     await fill(app, owner, "mine")
     parts = exporter(app).parts(int(owner), with_clicks=False)
     assert await anext(parts)
-    await app.erasure.erase(int(owner))
+    await app.privacy.erasure.erase(int(owner))
     for cursor in ("", "1"):
         with pytest.raises(errors.NotFound):
             await exporter(app).part(int(owner), cursor, with_clicks=False)

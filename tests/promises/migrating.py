@@ -32,7 +32,7 @@ def steps() -> list[Migration]:
 
 def apply(path: Path, migrations: Sequence[Migration]) -> int:
     """Bring the database up to these; return how many were missing."""
-    done = migrate(path, migrations, busy_timeout_seconds=5.0, clock=lambda: 1_800_000_000, on_applied=lambda _: None)
+    done = migrate(path, migrations, busy_timeout_seconds=5.0, clock=lambda: 1_800_000_000)
     return len(done)
 
 

@@ -71,7 +71,7 @@ class Stage:
         return code
 
     async def state(self) -> tuple[int, ...]:
-        row = await self.app.database.read(lambda on: on.row(STATE))
+        row = await self.app.core.database.read(lambda on: on.row(STATE))
         assert row is not None
         return tuple(int(value or 0) for value in row)
 
@@ -80,7 +80,7 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     storage = shortener.Storage(data_dir=str(tmp_path / "data"))
     async with open_app(shortener.Config(storage=storage)) as app:
-        services = guarded([app.urls, app.users, app.statistics], new_id=app.new_id)
+        services = guarded([app.urls, app.users, app.statistics], new_id=app.core.new_id)
         handlers = {path: handler.func for service in services for path, handler in service.__mapping__().items()}
         made = Stage(app, handlers, itertools.count(1))
         request = user.RegisterRequest(email="me@example.com", password=PASSWORD, name="Me")
@@ -193,11 +193,11 @@ def tasks_of_calls() -> "set[asyncio.Task[Any]]":
 async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
     """See that nothing of any call is left, once passwords that were being hashed are."""
     async with asyncio.timeout(10):
-        while app.accounts._passwords._jobs or tasks_of_calls() - tasks or app.database.waiting_writes:  # type: ignore[attr-defined] # the real one  # noqa: ASYNC110 - many things, not one event
+        while app.accounts._passwords._jobs or tasks_of_calls() - tasks or app.core.database.waiting_writes:  # type: ignore[attr-defined] # the real one  # noqa: ASYNC110 - many things, not one event
             await asyncio.sleep(0.001)
-        await app.database.transaction(lambda tx: None)  # What the writer's thread has begun is done after this,
-        await app.erasure._done.wait()  # and the erasure which that began after this.
-    readers = app.database._readers
+        await app.core.database.transaction(lambda tx: None)  # What the writer's thread has begun is done after this,
+        await app.privacy.erasure._done.wait()  # and the erasure which that began after this.
+    readers = app.core.database._readers
     assert (len(readers._free), readers.depth) == (readers._count, 0)
     assert (app.cache._fills, app.cache._reads, app.links._render_qr._waiting) == ({}, set(), 0)  # type: ignore[attr-defined] # the real one
 
@@ -231,6 +231,6 @@ async def test_a_method_cancelled_at_each_of_its_steps_is_done_or_not_begun(
             await stage.call(f"/{path}", await prepared(stage, prepare))
             assert before != await stage.state() or NOTHING in effects, path
     assert steps > rounds * 40
-    await stage.app.database.close()
+    await stage.app.core.database.close()
     assert_all_agrees(tmp_path / "data")
     figure(PROMISE, f"{len(METHODS)} methods, {steps:,} cancellations at their suspensions in turn: all or nothing")

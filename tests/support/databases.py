@@ -14,13 +14,7 @@ from shortener.storage.sqlite.sql import Database, Row
 
 def migrate_file(path: Path) -> None:
     """Make the tables in the file at `path`."""
-    migrate(
-        path,
-        load_migrations(migrations_folder()),
-        busy_timeout_seconds=5.0,
-        clock=lambda: 1_800_000_000,
-        on_applied=lambda _: None,
-    )
+    migrate(path, load_migrations(migrations_folder()), busy_timeout_seconds=5.0, clock=lambda: 1_800_000_000)
 
 
 @asynccontextmanager

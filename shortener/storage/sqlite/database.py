@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from shortener.config.sections import Storage
+from shortener.observe.histogram import Gauge
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.sqlite.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
 from shortener.storage.sqlite.readers import Readers, ReaderStats
@@ -60,6 +61,19 @@ class SqliteDatabase:
     def waiting_reads(self) -> int:
         """How many reads wait for a reader."""
         return self._readers.depth
+
+    def gauges(self) -> Iterator[Gauge]:
+        """Yield what `/metrics` shows of reads and writes."""
+        writes, reads = self.writer_stats, self.reader_stats
+        yield "shortener_commits_total", "Commits.", {}, lambda: writes.commits
+        yield "shortener_writes_total", "Units of work committed.", {}, lambda: writes.units
+        yield "shortener_commit_seconds", "Transactions, by the time they took.", {}, writes.commit_seconds
+        yield "shortener_commit_units", "Transactions, by writes in them.", {}, writes.commit_units
+        yield "shortener_writes_failed_total", "Writes that failed.", {}, lambda: writes.units_failed
+        yield "shortener_writes_waiting", "Units of work that wait.", {}, lambda: self.waiting_writes
+        yield "shortener_reads_total", "Database reads.", {}, lambda: reads.reads
+        yield "shortener_read_seconds_total", "Time in reads.", {}, lambda: reads.read_seconds
+        yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: self.waiting_reads
 
     async def scrub(self) -> None:
         """See `Scrubber.run`."""
@@ -115,9 +129,8 @@ async def _open_threads(threads: list[SqliteThread], path: Path, settings: Stora
     """Open the writer, then the readers."""
     timeout = settings.busy_timeout_seconds
     threads.append(await open_thread("sqlite-writer", path, writer_pragmas(settings.cache_bytes), timeout))
-    await threads[0].run(
-        lower_thread_priority
-    )  # reads, redirects and calls go before writes that nobody may be waiting for
+    # Reads, redirects and calls go before writes that nobody may be waiting for.
+    await threads[0].run(lower_thread_priority)
     for number in range(1, settings.readers + 1):
         pragmas = reader_pragmas(settings.cache_bytes)
         threads.append(await open_thread(f"sqlite-reader-{number}", path, pragmas, timeout))

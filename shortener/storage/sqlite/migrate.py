@@ -85,7 +85,7 @@ def migrate(
     *,
     busy_timeout_seconds: float,
     clock: Clock,
-    on_applied: Callable[[Migration], None],
+    on_applied: Callable[[Migration], object] = lambda _: None,
 ) -> list[Migration]:
     """Bring the database at `path`, made if missing, up to date; return the migrations applied now.
 
