@@ -81,17 +81,17 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
 
 async def test_what_another_process_has_erased_is_erased_here(app: App) -> None:
     owner, _ = await register(app)
-    accounts = SqliteAccountStore(app.database)
+    accounts = SqliteAccountStore(app.core.database)
     await app.links.create(DESTINATION, owner, expires_at=0, with_qr=False)
-    assert await app.database.transaction(lambda tx: accounts.erase(tx, int(owner), now=1_800_000_000))
+    assert await app.core.database.transaction(lambda tx: accounts.erase(tx, int(owner), now=1_800_000_000))
     with pytest.raises(errors.Invalid) as raised:
         await app.links.create(DESTINATION, owner, expires_at=0, with_qr=False)
     assert (raised.value.message, raised.value.field) == ("user_id is that of an erased account", "user_id")
     await app.links.create(DESTINATION, f"0{owner}", expires_at=0, with_qr=False)  # no account has such an id
     await app.links.create(DESTINATION, "9" * 64, expires_at=0, with_qr=False)
-    assert await app.erasure.erase(int(owner)) is True
+    assert await app.privacy.erasure.erase(int(owner)) is True
     with pytest.raises(errors.NotFound):
-        await app.erasure.erase(int(owner) + 1)
+        await app.privacy.erasure.erase(int(owner) + 1)
 
 
 async def test_no_file_holds_a_byte_of_it(home: Home) -> None:
