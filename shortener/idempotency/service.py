@@ -7,6 +7,7 @@ from shortener.clock import Clock
 from shortener.config.sections import Idempotency
 from shortener.idempotency.model import Answer, Asked, asked, reused
 from shortener.idempotency.ports import Kept, ReplayStore
+from shortener.limits.shares import has_room
 from shortener.tx import Transactions, Tx
 
 SWEEP_BATCH = 500
@@ -75,7 +76,7 @@ class Replays:
         refused first, and there is always some room for others. To forget one early would break its promise.
         """
         own, every = self._store.count_in(tx, call.caller)
-        if own >= self._limits.keys_max - every:
+        if not has_room(own, every, self._limits.keys_max):
             raise errors.Exhausted(
                 "too many idempotency keys are remembered", retry_after_seconds=FULL_RETRY_SECONDS, overload=not own
             )

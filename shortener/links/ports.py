@@ -75,8 +75,8 @@ QrFormat: TypeAlias = Literal["png", "svg"]
 class RenderQr(Protocol):
     """Draws the QR code of a short URL. May run elsewhere than on the event loop."""
 
-    def admit(self) -> None:
-        """Raise `errors.Exhausted` when too many wait already: whoever asks first is refused before other work."""
+    def admit(self, owner_id: str) -> None:
+        """Raise `errors.Exhausted` when too many of this owner's wait, so that no other work is done in vain."""
 
-    async def __call__(self, short_url: str, image: QrFormat) -> bytes:
-        """Return the image as a whole file. Raises `errors.Exhausted` when too many wait."""
+    async def __call__(self, short_url: str, image: QrFormat, owner_id: str) -> bytes:
+        """Return the image as a whole file. Raises `errors.Exhausted` when too many of this owner's wait."""

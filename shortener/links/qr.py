@@ -10,7 +10,7 @@ from time import monotonic
 import segno
 from cachetools import LRUCache
 
-from shortener import errors
+from shortener.limits.shares import Shares
 from shortener.links.ports import QrFormat
 
 # Choosing the mask is most of segno's work (2.1 ms, fixed 0.6 ms). The standard asks for the best-looking of the eight;
@@ -34,43 +34,38 @@ _FILTER_NONE, _FILTER_UP = b"\x00", b"\x02"
 class QrCodes:
     """`RenderQr` on the event loop, for `SLICE_SECONDS` at a turn of the loop so that nobody else waits for long.
 
-    Keeps the last `size_max` images. At most `waiting_max` callers wait; more raise `errors.Exhausted`.
+    Keeps the last `size_max` images. At most `waiting_max` callers wait, of one owner no more than there is room for
+    more; others raise `errors.Exhausted`.
     """
 
     def __init__(self, *, size_max: int, waiting_max: int) -> None:
         self._images: LRUCache[_Key, bytes] = LRUCache(size_max)
-        self._waiting_max = waiting_max
-        self._waiting = 0
+        self._waiting = Shares(waiting_max, "QR codes are being drawn")
         self._line: deque[tuple[_Key, asyncio.Future[bytes]]] = deque()
 
     @property
     def waiting(self) -> int:
         """How many callers wait for an image."""
-        return self._waiting
+        return self._waiting.total
 
-    def admit(self) -> None:
+    def admit(self, owner_id: str) -> None:
         """See `RenderQr`."""
-        if self._waiting >= self._waiting_max:
-            raise errors.Exhausted("too many QR codes are being drawn", overload=True)
+        self._waiting.check(owner_id)
 
-    async def __call__(self, short_url: str, image: QrFormat) -> bytes:
+    async def __call__(self, short_url: str, image: QrFormat, owner_id: str) -> bytes:
         """See `RenderQr`."""
         key = (image, short_url)
         try:
             return self._images[key]
         except KeyError:
             pass
-        self.admit()
-        loop = asyncio.get_running_loop()
-        drawn: asyncio.Future[bytes] = loop.create_future()
-        if not self._line:
-            loop.call_soon(self._draw, loop)
-        self._line.append((key, drawn))
-        self._waiting += 1
-        try:
+        with self._waiting.held(owner_id):
+            loop = asyncio.get_running_loop()
+            drawn: asyncio.Future[bytes] = loop.create_future()
+            if not self._line:
+                loop.call_soon(self._draw, loop)
+            self._line.append((key, drawn))
             return await drawn
-        finally:
-            self._waiting -= 1
 
     def _draw(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve who waits, in order, until the slice is over. Whoever is first in line has a call of this due."""

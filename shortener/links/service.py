@@ -86,7 +86,7 @@ class LinkService:
         too many QR codes wait or too many keys are kept; `CodesExhausted`.
         """
         if with_qr:
-            self._render_qr.admit()
+            self._render_qr.admit(owner_id)
         destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
         expires_at = parse_expires_at(expires_at)
@@ -115,7 +115,7 @@ class LinkService:
         many QR codes wait or too many keys are kept.
         """
         if with_qr:
-            self._render_qr.admit()
+            self._render_qr.admit(owner_id)
         alias = parse_alias(alias)
         destination = self._checked(long_url)
         owner_id = parse_owner_id(owner_id)
@@ -202,7 +202,7 @@ class LinkService:
     async def qr(self, short_code: str, image: QrFormat, *, owner_id: str | None = None) -> bytes:
         """Return the QR code of a link's short URL as an image file. Raises `errors.NotFound`, `errors.Exhausted`."""
         link = await self.get(short_code, owner_id=owner_id)
-        return await self._render_qr(self.short_url(link.short_code), image)
+        return await self._render_qr(self.short_url(link.short_code), image, link.owner_id)
 
     def _new_link(
         self, short_code: str, destination: str, owner_id: str, expires_at: int, *, is_alias: bool
@@ -234,7 +234,7 @@ class LinkService:
         if asked is not None:
             return await self._add_once(link, asked, with_qr=with_qr)
         short_url = self.short_url(link.short_code)
-        qr_png = await self._render_qr(short_url, "png") if with_qr else b""
+        qr_png = await self._render_qr(short_url, "png", link.owner_id) if with_qr else b""
         stored = await self._transactions(lambda tx: self._store_new(tx, link))
         return Created(stored, short_url, qr_png) if stored else None
 
@@ -249,7 +249,7 @@ class LinkService:
         answer = await self._replays.find(asked)
         if answer is None:
             short_url = self.short_url(link.short_code)
-            qr_png = await self._render_qr(short_url, "png") if with_qr else b""
+            qr_png = await self._render_qr(short_url, "png", link.owner_id) if with_qr else b""
             outcome = await self._transactions(lambda tx: self._store_once(tx, link, asked))
             if isinstance(outcome, Link):
                 return Created(outcome, short_url, qr_png)
@@ -258,7 +258,7 @@ class LinkService:
             answer = outcome
         first = _first_link(link, answer)
         short_url = self.short_url(first.short_code)
-        qr_png = await self._render_qr(short_url, "png") if with_qr else b""
+        qr_png = await self._render_qr(short_url, "png", link.owner_id) if with_qr else b""
         return Created(first, short_url, qr_png, is_replay=True)
 
     def _store_once(self, tx: Tx, link: NewLink, asked: Asked) -> Link | Answer | None:

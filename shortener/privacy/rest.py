@@ -6,6 +6,7 @@ from shortener import errors
 from shortener.accounts import AccountService
 from shortener.errors import Code
 from shortener.gen import user as pb
+from shortener.limits.shares import Shares
 from shortener.privacy.erasure import Erasure
 from shortener.privacy.export import Exporter
 from shortener.privacy.rpc import erased
@@ -15,19 +16,16 @@ _TYPE = "application/json"
 
 
 def routes(accounts: AccountService, exporter: Exporter, erasure: Erasure, *, exports_max: int) -> list[Route]:
-    """Return the routes of export and erasure. At most `exports_max` documents are written at the same time."""
-    running: set[object] = set()
+    """Return the routes of export and erasure.
+
+    At most `exports_max` documents are written at the same time, those of one account in half of the places at most.
+    """
+    running = Shares(exports_max, "exports are running", retry_after_seconds=5)
 
     async def documents(account_id: int, *, with_clicks: bool) -> AsyncIterator[bytes]:
-        if len(running) >= exports_max:
-            raise errors.Exhausted("too many exports are running", retry_after_seconds=5, overload=True)
-        token = object()
-        running.add(token)
-        try:
+        with running.held(str(account_id)):
             async for text in exporter.parts(account_id, with_clicks=with_clicks):
                 yield text.encode()
-        finally:
-            running.discard(token)
 
     async def export(call: Call) -> Reply:
         account = await accounts.profile_of(call.caller_id())

@@ -113,11 +113,11 @@ class FakeQr:
         self.full: Exception | None = None
         self.drawn: list[tuple[str, QrFormat]] = []
 
-    def admit(self) -> None:
+    def admit(self, owner_id: str) -> None:
         if self.full:
             raise self.full
 
-    async def __call__(self, short_url: str, image: QrFormat) -> bytes:
+    async def __call__(self, short_url: str, image: QrFormat, owner_id: str) -> bytes:
         if self.failure:
             raise self.failure
         self.drawn.append((short_url, image))

@@ -75,34 +75,36 @@ def test_never_micro_qr() -> None:
 
 
 async def test_rendering() -> None:
-    render = QrCodes(size_max=2, waiting_max=2)
-    assert await render("http://a/b", "png") == draw_png("http://a/b")
-    assert await render("http://a/b", "svg") == draw_svg("http://a/b")
+    render = QrCodes(size_max=2, waiting_max=4)
+    assert await render("http://a/b", "png", "1") == draw_png("http://a/b")
+    assert await render("http://a/b", "svg", "1") == draw_svg("http://a/b")
 
 
 async def test_the_last_images_are_kept() -> None:
-    render = QrCodes(size_max=2, waiting_max=2)
-    first = await render("http://a/1", "png")
-    assert await render("http://a/1", "png") is first
-    await render("http://a/2", "png")
-    await render("http://a/3", "png")
-    assert await render("http://a/1", "png") is not first
+    render = QrCodes(size_max=2, waiting_max=4)
+    first = await render("http://a/1", "png", "1")
+    assert await render("http://a/1", "png", "1") is first
+    await render("http://a/2", "png", "1")
+    await render("http://a/3", "png", "1")
+    assert await render("http://a/1", "png", "1") is not first
 
 
-async def test_too_many_at_once_are_refused() -> None:
-    render = QrCodes(size_max=10, waiting_max=3)
-    results = await asyncio.gather(*[render(f"http://a/{n}", "png") for n in range(5)], return_exceptions=True)
-    assert results[:3] == [draw_png(f"http://a/{n}") for n in range(3)]
-    for refused in results[3:]:
-        assert isinstance(refused, errors.Exhausted)
-        assert refused.overload
-    assert await render("http://a/9", "png") == draw_png("http://a/9")
+async def test_too_many_at_once_are_refused_first_those_of_who_has_most() -> None:
+    render = QrCodes(size_max=10, waiting_max=6)
+    owners = ["a"] * 5 + ["b", "b", "b"] + ["c", "c"] + ["d"]
+    calls = [render(f"http://a/{n}", "png", owner) for n, owner in enumerate(owners)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = {n: result.overload for n, result in enumerate(results) if isinstance(result, errors.Exhausted)}
+    assert refused == {3: False, 4: False, 7: False, 9: False, 10: True}
+    assert [n for n, result in enumerate(results) if result == draw_png(f"http://a/{n}")] == [0, 1, 2, 5, 6, 8]
+    assert render.waiting == 0
+    assert await render("http://a/9", "png", "1") == draw_png("http://a/9")
 
 
 async def test_others_get_their_turn_between_images(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count()
     monkeypatch.setattr("shortener.links.qr.monotonic", lambda: next(ticks) * SLICE_SECONDS / 2)  # two images a slice
-    render = QrCodes(size_max=100, waiting_max=100)
+    render = QrCodes(size_max=100, waiting_max=200)
     turns = 0
     done = False
 
@@ -115,7 +117,7 @@ async def test_others_get_their_turn_between_images(monkeypatch: pytest.MonkeyPa
     async with asyncio.TaskGroup() as group:
         group.create_task(other())
         urls = [f"http://a/{number}" for number in range(21)]
-        assert await asyncio.gather(*[render(url, "png") for url in urls]) == [draw_png(url) for url in urls]
+        assert await asyncio.gather(*[render(url, "png", "1") for url in urls]) == [draw_png(url) for url in urls]
         done = True
     assert 7 <= turns <= 14
 
@@ -127,21 +129,21 @@ async def test_a_failing_image_fails_its_caller_alone(monkeypatch: pytest.Monkey
         return draw_png(short_url)
 
     monkeypatch.setattr("shortener.links.qr.draw_png", draw)
-    render = QrCodes(size_max=10, waiting_max=10)
-    results = await asyncio.gather(*[render(f"http://a/{n}", "png") for n in range(3)], return_exceptions=True)
+    render = QrCodes(size_max=10, waiting_max=20)
+    results = await asyncio.gather(*[render(f"http://a/{n}", "png", "1") for n in range(3)], return_exceptions=True)
     assert [results[0], results[2]] == [draw_png("http://a/0"), draw_png("http://a/2")]
     assert isinstance(results[1], ValueError)
     assert render.waiting == 0
 
 
 async def test_a_cancelled_caller_frees_its_place() -> None:
-    render = QrCodes(size_max=10, waiting_max=2)
-    tasks = [asyncio.create_task(render(f"http://a/{number}", "png")) for number in range(2)]
+    render = QrCodes(size_max=10, waiting_max=4)
+    tasks = [asyncio.create_task(render(f"http://a/{number}", "png", "1")) for number in range(2)]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert await asyncio.gather(render("http://a/1", "png"), render("http://a/2", "png"))
+    assert await asyncio.gather(render("http://a/1", "png", "1"), render("http://a/2", "png", "1"))
 
 
 def test_drawing_holds_the_loop_only_briefly() -> None:

@@ -279,7 +279,7 @@ async def test_a_cancelled_create_leaves_no_link_while_its_qr_code_is_drawn(stor
     drawing = asyncio.Event()
 
     class SlowQr(FakeQr):
-        async def __call__(self, short_url: str, image: object) -> bytes:
+        async def __call__(self, short_url: str, image: object, owner_id: str) -> bytes:
             drawing.set()
             await asyncio.Event().wait()
             raise AssertionError

@@ -1,6 +1,7 @@
 """An export holds everything, is one JSON document however it was cut, and is refused to whom it is not."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from shortener import errors
 from shortener.app import App
 from shortener.links import LinkRef
-from shortener.privacy import export
+from shortener.privacy import export, rest
 from shortener.privacy.export import Cursor, Exporter, parse_cursor
+from shortener.rest.auth import Principal
+from shortener.rest.routes import Call
 from tests.analytics.builders import a_click, a_visitor
 from tests.privacy.conftest import DESTINATION, EMAIL, LONG_DESTINATION, fill, register
 
@@ -145,3 +148,38 @@ async def test_a_cursor_of_another_account_gives_nothing_of_it(app: App) -> None
         with pytest.raises(errors.Invalid) as caught:
             await exporter(app).part(int(owner), cursor, with_clicks=True)
         assert caught.value.field == "cursor"
+
+
+class SlowExporter:
+    """Stands in for an `Exporter`: its documents begin, and never end."""
+
+    async def parts(self, account_id: int, *, with_clicks: bool) -> AsyncIterator[str]:
+        while True:
+            yield f"{account_id}"
+
+
+async def test_one_account_leaves_places_for_the_exports_of_others(app: App) -> None:
+    ids = [(await register(app, f"{name}@example.com"))[0] for name in ("a", "b", "c")]
+    export = rest.routes(app.accounts, SlowExporter(), app.erasure, exports_max=2)[0].handler  # type: ignore[arg-type] # all the route needs
+
+    async def begun(user_id: str) -> AsyncIterator[bytes]:
+        stream = (await export(Call(principal=Principal(user_id), query={"with_clicks": ""}))).stream
+        assert stream is not None
+        assert await anext(stream) == user_id.encode()
+        return stream
+
+    async def refused(user_id: str) -> bool:
+        with pytest.raises(errors.Exhausted) as raised:
+            await begun(user_id)
+        assert (raised.value.message, raised.value.retry_after_seconds) == ("too many exports are running", 5)
+        return raised.value.overload
+
+    first = await begun(ids[0])
+    assert await refused(ids[0]) is False
+    second = await begun(ids[1])
+    assert await refused(ids[2]) is True
+    await first.aclose()  # type: ignore[attr-defined] # it is a generator
+    third = await begun(ids[2])
+    for stream in (second, third):
+        await stream.aclose()  # type: ignore[attr-defined] # as above
+    await (await begun(ids[0])).aclose()  # type: ignore[attr-defined] # as above
