@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
-from shortener.limits import Limits, Rate, Rates
+from shortener.config import sections
+from shortener.limits import RateLimits
 from shortener.links.model import Link
 from tests.redirect.fakes import World, a_link, get
+from tests.support.fakes import FakeTimer
 
 CODE = "my-link_1"
 CLICK = (CODE, "127.0.0.1", "", "")
@@ -104,8 +106,7 @@ async def test_paths_of_our_own_have_one_meaning_in_every_spelling(path: str, st
 
 
 async def test_an_unknown_code_is_one_miss_and_one_look_up_whatever_follows_it() -> None:
-    off = Rate(0, 1)
-    misses = Limits(Rates(creates=off, registrations=off, misses=Rate(60, 3)), keys_max=100)
+    misses = RateLimits(sections.Limits(misses_per_minute=1, misses_burst=3), FakeTimer())
     paths = ["/unknown1.", "/unknown2%29", "/unknown3/", "/unknown4)"]
     async with World().open(misses=misses) as world:
         answers = await world.ask(*map(get, paths))
