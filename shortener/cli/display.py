@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from shortener.cli.common import fail
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -56,21 +58,29 @@ def line(*parts: tuple[str, str]) -> None:
     _console().print(Text.assemble(*parts), soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Draw rows under titles. A title after `>` is that of numbers, and one after `!` of what must not be cut."""
-    from rich.table import Table  # noqa: PLC0415 - only where there is somebody to look
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, accent: int) -> None:
+    """Draw rows under titles; a title after `>` is that of numbers. `accent` is the column to stand out.
+
+    On a narrow terminal the last column is cut.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - only where there is somebody to look
+    from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
+    left = _console().width
     for number, title in enumerate(columns):
-        is_number, is_whole = title.startswith(">"), title.startswith("!")
+        name = title.removeprefix(">")
+        width = max(len(name), *(cell_len(row[number]) for row in rows)) if rows else len(name)
+        if number == len(columns) - 1:
+            width = max(1, min(width, left))
+        left -= width + 2
         drawn.add_column(
-            title.lstrip(">!"),
-            justify="right" if is_number else "left",
-            style="cyan" if is_whole else "",
+            name,
+            justify="left" if name == title else "right",
+            style="cyan" if number == accent else "",
             no_wrap=True,
-            overflow="ellipsis",
-            min_width=max((len(row[number]) for row in rows), default=0) if is_number or is_whole else None,
+            width=width,
         )
     for row in rows:
         drawn.add_row(*map(Text, row))
@@ -147,6 +157,8 @@ def qr(modules: Sequence[bytes | bytearray]) -> None:
     Without colours whatever is white is drawn instead, which is right for terminals with a dark background.
     """
     console = _console()
+    if console.options.ascii_only:
+        fail("the encoding of this terminal has no blocks to draw a QR code with: name a file with --out")
     is_inverted = console.no_color or console.color_system is None
     for text in half_blocks(modules, is_inverted=is_inverted):
         line((text, "" if is_inverted else _QR_STYLE))

@@ -173,7 +173,7 @@ def list_links(
     links = page["urls"]
     if display.is_terminal():
         rows = [(date(link["created_at"]), f"{link['clicks']:,}", link["short_url"], _leads_to(link)) for link in links]
-        display.table(("created", ">clicks", "!short URL", "leads to"), rows)
+        display.table(("created", ">clicks", "short URL", "leads to"), rows, accent=2)
     else:
         for link in links:
             typer.echo(

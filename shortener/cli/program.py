@@ -85,7 +85,8 @@ def program(
 def serve(path: ConfigPath = None) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    Prints one JSON line on standard output when every listener accepts, and log lines on standard error.
+    Prints one JSON line on standard output when every listener accepts, at a terminal a few lines with addresses to
+    click, and log lines on standard error.
     """
     settings = load_config(path)
     from shortener.observe import log  # noqa: PLC0415 - only this command needs the servers
@@ -118,12 +119,12 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
 
 @main.command("check-config")
 def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Check the configuration and the files it names, and print what holds; secrets are not shown."""
+    """Say what would prevent `serve` from starting, else print what holds; secrets are not shown."""
     settings = load_config(path)
-    from shortener.server.process import check_files  # noqa: PLC0415 - only this command needs it
+    from shortener.server.check import check_start  # noqa: PLC0415 - only this command needs it
 
     try:
-        check_files(settings)
+        check_start(settings)
     except OperatorError as error:
         fail(str(error), MISUSED)
     shown = {

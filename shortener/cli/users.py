@@ -84,7 +84,7 @@ def list_users(
         for account in page["users"]
     ]
     if display.is_terminal():
-        display.table((">id", "created", "!email", "username", "name"), rows)
+        display.table((">id", "created", "email", "username", "name"), rows, accent=2)
     else:
         for account_id, *more in rows:
             typer.echo("  ".join((f"{account_id:>8}", *more)))

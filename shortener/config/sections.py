@@ -196,7 +196,7 @@ class Log:
     """Log lines on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "text"] = "json"
+    format: Literal["auto", "json", "text"] = "auto"
     access: bool = False
     slow_seconds: float = _number(1.0, 0, 3600)
 

@@ -66,9 +66,15 @@ def load_secret(path: Path) -> bytes:
         if not path.exists():
             files.create(path, f"{secrets.token_hex(SECRET_SIZE)}\n".encode())
         path.chmod(0o600)  # should a restored backup have opened it to others
-        secret = bytes.fromhex(path.read_bytes().decode("ascii"))
+        return parse_secret(path, path.read_bytes())
     except OSError as error:
         raise OperatorError(f"cannot use {path}: {reason(error)}") from error
+
+
+def parse_secret(path: Path, text: bytes) -> bytes:
+    """Return the secret in the text of the file at `path`. Raises `OperatorError`."""
+    try:
+        secret = bytes.fromhex(text.decode("ascii"))
     except ValueError:
         secret = b""
     if len(secret) != SECRET_SIZE:

@@ -49,10 +49,15 @@ def _timestamp(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def is_json(line_format: str) -> bool:
+    """Tell whether lines of the configured format are JSON; "auto" means text where somebody looks."""
+    return line_format == "json" or (line_format == "auto" and not sys.stderr.isatty())
+
+
 def set_up(level: str, line_format: str) -> None:
     """Send all log lines of this process to standard error. For the command line; embedding leaves logging alone."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if line_format == "json" else _Text())
+    handler.setFormatter(_Json() if is_json(line_format) else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     wanted = logging.getLevelNamesMapping()[level.upper()]

@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from shortener.config.sections import Log
 from shortener.observe.histogram import Gauge
+from shortener.observe.log import is_json
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def open_request_log(settings: Log, write: Write | None = None) -> Iterator[Requ
         yield requests
         return
     done = Event()
-    lines = _Lines(requests, _json_line if settings.format == "json" else _text_line, write or _to_stderr)
+    lines = _Lines(requests, _json_line if is_json(settings.format) else _text_line, write or _to_stderr)
     thread = Thread(target=lines.run, args=(done,), name="access-log", daemon=True)  # stuck in a write it ends with us
     thread.start()
     try:

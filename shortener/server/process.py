@@ -1,10 +1,9 @@
-"""`shortener serve` as a process: the event loop, signals, the ready line, and one line for whatever prevents it."""
+"""`shortener serve` as a process: the event loop, signals, the ready message, and one line for whatever prevents it."""
 
 import asyncio
 import errno
 import gc
 import itertools
-import json
 import logging
 import os
 import signal
@@ -13,15 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shortener.accounts.signing_keys import load_keys
-from shortener.analytics.clients.geo import open_reader
 from shortener.clock import system_clock
-from shortener.config.loading import service_token
 from shortener.config.sections import Config
-from shortener.links.lists.screen import load_screen
-from shortener.links.module import addresses_of
 from shortener.observe.log import OncePerSecond
-from shortener.server import tls
+from shortener.server import ready
 from shortener.server.descriptors import within_open_files
 from shortener.server.listeners import Servers, open_servers
 from shortener.server.sockets import Sockets, notify
@@ -62,18 +56,6 @@ def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[s
             on_applied=lambda _: report(next(done), total),
         )
     return [migration.file_name for migration in applied]
-
-
-def check_files(config: Config) -> None:
-    """See that the files which the configuration names can be used. Raises `OperatorError`."""
-    addresses_of(config.redirect)
-    service_token(config)
-    tls.server_context(config.grpc)
-    load_screen(config.links)
-    if config.auth.secret or config.auth.secret_file:
-        load_keys(config.auth, Path(config.storage.data_dir))
-    if config.analytics.city_database:
-        open_reader(Path(config.analytics.city_database)).close()
 
 
 def _loop_factory(config: Config) -> "type[asyncio.AbstractEventLoop] | None":
@@ -117,9 +99,14 @@ async def _serve(config: Config, sockets: Sockets) -> None:
 def _started(servers: Servers) -> None:
     _favour_the_loop()
     addresses = servers.app.addresses
-    sys.stdout.write(json.dumps({"event": "ready", **addresses, "pid": os.getpid()}) + "\n")
+    if sys.stdout.isatty():
+        base_url = servers.app.links.short_url("").removesuffix("/")
+        sys.stdout.write(ready.for_people(addresses, base_url=base_url, data_dir=servers.app.core.data_dir))
+    else:
+        sys.stdout.write(ready.for_programs(addresses))
     sys.stdout.flush()
-    log.info("ready", extra=addresses)
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):  # one person would read the same twice
+        log.info("ready", extra=addresses)
     notify("READY=1")
 
 

@@ -1,5 +1,6 @@
 """The data directory: private files, and one process that owns it."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -32,12 +33,35 @@ def make_data_dir(path: Path) -> None:
         path.chmod(0o700)  # whatever the umask took away
         sync_directory(path.parent)
     except FileExistsError:
-        if not path.is_dir():
-            raise OperatorError(f"cannot use data directory {path}: it is not a directory") from None
+        pass
     except OSError as error:
         raise OperatorError(f"cannot create data directory {path}: {reason(error)}") from error
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+    check_data_dir(path)
+
+
+def check_data_dir(path: Path) -> None:
+    """See that `path` can be the data directory, or that it could be made. Changes nothing. Raises `OperatorError`."""
+    if not os.path.lexists(path):
+        parent = next(each for each in path.absolute().parents if os.path.lexists(each))
+        if not parent.is_dir():
+            raise OperatorError(f"cannot use data directory {path}: {parent} is not a directory")
+        if not _is_usable(parent):
+            raise OperatorError(f"cannot create data directory {path}: {os.strerror(errno.EACCES)}")
+        return
+    if not path.is_dir():
+        raise OperatorError(f"cannot use data directory {path}: it is not a directory")
+    if not _is_usable(path):
         raise OperatorError(f"cannot use data directory {path}: it is not writable")
+
+
+def check_is_whole(path: Path) -> None:
+    """Raise `OperatorError` when a restore into the data directory was cut short."""
+    if (path / RESTORING).exists():
+        raise OperatorError(f"data directory {path} holds half a backup: run `shortener restore --force` again")
+
+
+def _is_usable(directory: Path) -> bool:
+    return os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
 
 
 def make_private_file(path: Path) -> None:
@@ -74,8 +98,8 @@ def lock_data_dir(path: Path, *, is_restoring: bool = False) -> Iterator[None]:
         raise OperatorError(f"cannot open {file}: {reason(error)}") from error
     try:
         _take(path, descriptor)
-        if not is_restoring and (path / RESTORING).exists():
-            raise OperatorError(f"data directory {path} holds half a backup: run `shortener restore --force` again")
+        if not is_restoring:
+            check_is_whole(path)
         yield
         os.ftruncate(descriptor, 0)  # Only while it is ours: closing frees it.
     finally:

@@ -156,7 +156,7 @@ def test_grpc_beyond_loopback_needs_a_reason(tmp_path: Path, lines: str) -> None
             sections.Config(redirect=sections.Redirect(port=70_000)),
             "[redirect] port must be from 0 to 65535, not 70000",
         ),
-        (sections.Config(log=sections.Log(format="xml")), "[log] format must be one of json, text, not 'xml'"),
+        (sections.Config(log=sections.Log(format="xml")), "[log] format must be one of auto, json, text, not 'xml'"),
         (
             sections.Config(storage=sections.Storage(data_dir=Path("x"))),  # type: ignore[arg-type]  # the mistake
             "[storage] data_dir must be a string, not PosixPath('x')",

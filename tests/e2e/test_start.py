@@ -1,6 +1,7 @@
 """Starts that must fail do so at once, in one clear line; and starts of every other kind work."""
 
 import contextlib
+import dataclasses
 import os
 import re
 import socket
@@ -18,7 +19,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shortener.cli.program import main
-from shortener.config.sections import Config, Storage
+from shortener.config.sections import Config, Gateway, Grpc, Redirect, Storage
+from shortener.errors import OperatorError
+from shortener.server.check import check_start
 from shortener.server.process import run_migrations
 from shortener.storage.data_dir import lock_data_dir
 from tests.support import process, program
@@ -33,7 +36,7 @@ Refused = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Starts a server that cannot start; gives its status and its one line.
+    """Starts a server that cannot start; gives its status and its one line, which `check-config` has said before.
 
     In this process, which takes a tenth of the time. The processes themselves are `test_it_ends_within_two_seconds`.
     """
@@ -45,8 +48,16 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
         with monkeypatch.context() as patch:
             for name, value in process.environment(data_dir, **settings).items():
                 patch.setenv(name, value)
-            with pytest.raises(SystemExit) as caught:
-                main(["serve", *arguments])
+            before = sorted(tmp_path.rglob("*"))
+            foretold = ended("check-config", *arguments)
+            assert sorted(tmp_path.rglob("*")) == before
+            status, line = ended("serve", *arguments)
+        assert foretold == (2, line)
+        return status, line
+
+    def ended(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
         assert isinstance(caught.value.code, int)
         output, complaint = capfd.readouterr()
         assert output == ""
@@ -141,6 +152,51 @@ def test_a_busy_port(tmp_path: Path, refused: Refused) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"GATEWAY_PORT": "45678", "REDIRECT_PORT": "45678"},
+            "cannot listen on 127.0.0.1:45678 (redirect.port): gateway.port is the same",
+        ),
+        (
+            {"GRPC_URL_PORT": "45678", "GRPC_ANALYTICS_PORT": "45678"},
+            "cannot listen on 127.0.0.1:45678 (grpc.analytics_port): grpc.url_port is the same",
+        ),
+        (
+            {"GRPC_USER_PORT": "45678", "GATEWAY_PORT": "45678", "GATEWAY_HOST": "0.0.0.0"},
+            "cannot listen on 0.0.0.0:45678 (gateway.port): grpc.user_port is the same",
+        ),
+        (
+            {"GATEWAY_PORT": "45678", "GATEWAY_HOST": "::", "REDIRECT_PORT": "45678", "REDIRECT_HOST": "localhost"},
+            "cannot listen on localhost:45678 (redirect.port): gateway.port is the same",
+        ),
+    ],
+)
+def test_two_listeners_with_one_address(tmp_path: Path, refused: Refused, settings: dict[str, str], line: str) -> None:
+    assert refused(**settings) == (1, line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_config_allows_what_serve_does(tmp_path: Path) -> None:
+    """One port on two addresses; the addresses and the directory of a server that runs."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = Config(
+        grpc=Grpc(url_port=0, user_port=0, analytics_port=0),
+        gateway=Gateway(port=port),
+        redirect=Redirect(host="127.0.0.2", port=port),
+        storage=Storage(data_dir=str(tmp_path / "data")),
+    )
+    check_start(config)
+    with process.running(tmp_path / "data", REDIRECT_HOST="127.0.0.2", REDIRECT_PORT=port, GATEWAY_PORT=port):
+        check_start(config)
+        elsewhere = dataclasses.replace(config, storage=Storage(data_dir=str(tmp_path / "other")))
+        with pytest.raises(OperatorError, match="Address already in use"):
+            check_start(elsewhere)
+    check_start(config)
+
+
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a..b"])
 def test_a_host_that_is_not_ours(refused: Refused, host: str) -> None:
     status, line = refused(GATEWAY_HOST=host, GATEWAY_PORT="8080")
@@ -153,8 +209,10 @@ def test_an_unwritable_data_directory(tmp_path: Path, refused: Refused) -> None:
         1,
         f"cannot use data directory {tmp_path / 'file'}: it is not a directory",
     )
-    status, line = refused(STORAGE_DATA_DIR="/proc/nowhere/data")
-    assert (status, line.partition(": ")[0]) == (1, "cannot create data directory /proc/nowhere/data")
+    assert refused(STORAGE_DATA_DIR=tmp_path / "file" / "data") == (
+        1,
+        f"cannot use data directory {tmp_path / 'file' / 'data'}: {tmp_path / 'file'} is not a directory",
+    )
 
 
 def damaged(data_dir: Path) -> str:
@@ -183,8 +241,31 @@ def edited(data_dir: Path) -> str:
     return f"migration 0001_links.sql was edited after it was applied to {data_dir}/shortener.db"
 
 
-@pytest.mark.parametrize("spoil", [damaged, foreign, newer, edited])
-def test_a_database_that_cannot_be_used(tmp_path: Path, refused: Refused, spoil: Callable[[Path], str]) -> None:
+def half_restored(data_dir: Path) -> str:
+    (prepared(data_dir).parent / "restoring").touch()
+    return f"data directory {data_dir} holds half a backup: run `shortener restore --force` again"
+
+
+def spoilt_secret(data_dir: Path) -> str:
+    (prepared(data_dir).parent / "secret").write_text("short\n")
+    return f"[auth] secret_file is empty, and {data_dir}/secret: line 1 has 5 bytes; a key needs at least 32"
+
+
+def spoilt_visitor_key(data_dir: Path) -> str:
+    (prepared(data_dir).parent / "visitor.key").write_text("")
+    return f"cannot use visitor key {data_dir}/visitor.key: it is damaged"
+
+
+def spoilt_idempotency_key(data_dir: Path) -> str:
+    (prepared(data_dir).parent / "idempotency.key").mkdir()
+    return f"cannot use {data_dir}/idempotency.key: Is a directory"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [damaged, foreign, newer, edited, half_restored, spoilt_secret, spoilt_visitor_key, spoilt_idempotency_key],
+)
+def test_a_data_directory_that_cannot_be_used(tmp_path: Path, refused: Refused, spoil: Callable[[Path], str]) -> None:
     expected = spoil(tmp_path / "data")
     status, line = refused()
     assert (status, line[: len(expected)]) == (1, expected)

@@ -96,3 +96,19 @@ def test_setting_up_twice_shows_each_line_once(set_up: SetUp) -> None:
     shown = set_up("info", "json")
     logging.getLogger("shortener").info("once")
     assert len(shown.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line_format", "terminal", "expected"),
+    [
+        ("auto", True, False),
+        ("auto", False, True),
+        ("json", True, True),
+        ("text", False, False),
+    ],
+)
+def test_people_at_a_terminal_read_text_unless_configured(
+    monkeypatch: pytest.MonkeyPatch, line_format: str, terminal: bool, expected: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert log.is_json(line_format) is expected

@@ -59,8 +59,10 @@ def _run_warm(
         return subprocess.CompletedProcess(arguments, status, output.read(), complaint.read())
 
 
-def on_a_terminal(*arguments: str, cwd: Path, typed: tuple[str, ...] = (), **settings: object) -> tuple[int, str]:
-    """Run one command on a terminal of its own; each of `typed` answers one prompt. Return status and output."""
+def on_a_terminal(
+    *arguments: str, cwd: Path, typed: tuple[str, ...] = (), prompt: str = ": ", **settings: object
+) -> tuple[int, str]:
+    """Run one command on a terminal of its own; each of `typed` answers one `prompt`. Return status and output."""
     terminal, theirs = pty.openpty()
     env = environment(**settings)
     process: subprocess.Popen[bytes] | warm.Program
@@ -85,7 +87,7 @@ def on_a_terminal(*arguments: str, cwd: Path, typed: tuple[str, ...] = (), **set
         if not piece:
             break
         output += piece
-        if answers and output.count(b": ") > asked:
+        if answers and output.count(prompt.encode()) > asked:
             asked += 1
             os.write(terminal, answers.pop(0).encode() + b"\n")
     os.close(terminal)
