@@ -35,6 +35,7 @@ class Grpc:
     idle_frames_per_second: int = _number(100, 1, 1_000_000)
     window_size: int = _number(262_144, 65_535, 16_777_216)
     unsent_max: int = _number(262_144, 16_384, 1_073_741_824)
+    unsent_total_max: int = _number(16_777_216, 16_384, 17_179_869_184)
     receive_max: int = _number(0, 0, 1_073_741_824)
     held_max: int = _number(0, 0, 17_179_869_184)
     message_timeout_seconds: float = _number(10.0, 0.1, 3600)

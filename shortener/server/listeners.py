@@ -252,6 +252,7 @@ def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettin
         idle_frames_refill=grpc.idle_frames_per_second,
         window_size=grpc.window_size,
         send_max=grpc.unsent_max,
+        unsent_total_max=grpc.unsent_total_max,
         receive_max=grpc.receive_max,
         held_max=grpc.held_max,
         message_seconds=grpc.message_timeout_seconds,

@@ -75,9 +75,8 @@ def bounded(world: World) -> None:
     assert len(calls._postponed) <= CALLS.streams_max
     assert decoder._size <= LIMITS.header_table_size
     assert len(reader._block or b"") <= 2 * CALLS.header_list_size_max + frames.FRAME_SIZE_MAX
-    assert calls.intake.held == sum(stream.held for stream in calls.streams.values()) <= LIMITS.receive_max
-    assert world.shared.held.size <= LIMITS.held_max + CALLS.streams_max * REPLY_MAX
-    assert world.connection.outbox.waiting <= LIMITS.send_max + CALLS.streams_max * (REPLY_MAX + 100)
+    assert calls.inbound.held == sum(stream.held for stream in calls.streams.values()) <= LIMITS.receive_max
+    assert world.shared.unsent.size == world.connection.outbound.held <= LIMITS.unsent_total_max + REPLY_MAX + 100
 
 
 def listening(world: World) -> None:
@@ -88,10 +87,11 @@ def listening(world: World) -> None:
         reader = world.connection._reader
         left = reader._data[reader._position :]
         assert len(left) < 9 or len(left) < 9 + int.from_bytes(left[:3], "big")
-        outbox, calls = world.connection.outbox, world.connection.calls
-        assert not outbox._out
-        assert outbox.window <= 0 or all(stream.send_window <= 0 for stream in outbox._blocked)
-        assert not (calls.room.free and (calls._postponed or calls.room._room_waiters))
+        outbound, calls = world.connection.outbound, world.connection.calls
+        assert not outbound._out
+        assert outbound.window <= 0 or all(stream.send_window <= 0 for stream in outbound._blocked)
+        assert not (outbound.has_room and outbound._room_waiters)
+        assert not (calls.may_start and calls._postponed)
 
 
 def happen(world: World, kind: int, flags: int) -> None:

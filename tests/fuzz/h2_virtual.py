@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from shortener.rpc.http2 import Limits, RpcServer, budget, calls, connection, server, stream
-from shortener.rpc.http2 import outbound as outbox
-from shortener.rpc.http2 import timers as watch
+from shortener.rpc.http2 import Limits, RpcServer, budget, calls, connection, inbound, outbound, server, stream, timers
+from shortener.rpc.http2.budget import Pool
 from shortener.rpc.http2.eager import Runner
-from shortener.rpc.http2.shared import Received, Shared
+from shortener.rpc.http2.shared import Shared
 from tests.rpc.h2_peer import SETTINGS, Odd
 
 LIMITS = Limits(
@@ -23,6 +22,7 @@ LIMITS = Limits(
     receive_max=30_000,
     send_max=20_000,
     held_max=100_000,
+    unsent_total_max=100_000,
     write_seconds=5.0,
     header_cache_max=4,
     sweep_seconds=0.5,
@@ -171,7 +171,15 @@ class World:
         self.loop, self.clock = loop, clock
         self.odd = Bounded()
         self.server = RpcServer([self.odd], settings=CALLS, limits=LIMITS)
-        self.shared = Shared(loop, self.server._methods, CALLS, LIMITS, Runner(loop), Received(LIMITS.held_max))
+        self.shared = Shared(
+            loop,
+            self.server._methods,
+            CALLS,
+            LIMITS,
+            Runner(loop),
+            Pool(LIMITS.held_max),
+            Pool(LIMITS.unsent_total_max),
+        )
         self.server._shared = self.shared
         self.connection = self.server._accept()
         self.wire = Wire(loop, self.connection)
@@ -196,8 +204,8 @@ class World:
         assert self.server.connections == 0
         assert not self.connection.calls.streams
         assert self.connection.calls.running == 0
-        assert self.shared.held.size == 0
-        assert (self.shared.received.size, self.shared.received.receivers) == (0, {})
+        for pool in (self.shared.received, self.shared.unsent):
+            assert (pool.size, pool.holders) == (0, {})
         assert not [timer for timer in self.loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
 
 
@@ -208,7 +216,7 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     loop = VirtualLoop(clock)
     log = logging.getLogger("shortener.rpc.http2")
     log.setLevel(logging.CRITICAL)
-    modules = (budget, calls, connection, outbox, server, stream, watch)
+    modules = (budget, calls, connection, inbound, outbound, server, stream, timers)
     patches: list[Any] = [mock.patch.object(module, "monotonic", clock) for module in modules]
     patches.append(mock.patch.object(calls, "_CLOSED_MAX", CLOSED_MAX))
     try:

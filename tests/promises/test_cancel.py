@@ -41,7 +41,7 @@ async def assert_nobody_is_served(servers: Servers) -> None:
         own = cast(RpcServer, server)
         await until(lambda: not own.connections)  # noqa: B023 - called at once
         assert own._shared is not None
-        assert (own._shared.held.size, own._shared.runner.tasks) == (0, set())
+        assert (own._shared.unsent.size, own._shared.received.size, own._shared.runner.tasks) == (0, 0, set())
 
 
 async def storm(quitters: Quitters, numbers: Any) -> None:

@@ -9,13 +9,13 @@ from grpclib import GRPCError
 from grpclib.const import Status
 
 from shortener.rpc.http2 import frames
-from shortener.rpc.http2.backpressure import Room
 from shortener.rpc.http2.budget import Budget
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
-from shortener.rpc.http2.head import MALFORMED, PLAIN, TOO_LARGE, Head, check_fields, read_head
+from shortener.rpc.http2.head import MALFORMED, TOO_LARGE, Head, check_fields, read_head
 from shortener.rpc.http2.hpack import Decoder
-from shortener.rpc.http2.inbound import Intake
-from shortener.rpc.http2.outbound import Outbox
+from shortener.rpc.http2.inbound import Inbound
+from shortener.rpc.http2.messages import PREFIX
+from shortener.rpc.http2.outbound import Outbound
 from shortener.rpc.http2.shared import Shared
 from shortener.rpc.http2.stream import Stream
 
@@ -23,10 +23,11 @@ _CLOSED_MAX = 128
 _CACHED_BLOCK_MAX = 512  # bytes; longer blocks are decoded each time
 _FINISHED_REFUND = 8
 _RESET_COST = 2
+_REFUSED_COST = 4
 _DECODED_SHIFT = 6  # a header block that was decoded in vain costs a unit for each 64 bytes
 
 
-class Calls:
+class ConnectionCalls:
     """Streams by id, and what is remembered of closed ones.
 
     `running` counts handlers that wait, also those whose stream was reset and that have not noticed yet. There are
@@ -36,41 +37,42 @@ class Calls:
 
     __slots__ = (
         "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed",
-        "budget", "final_id", "intake", "last_id", "leaving", "limits", "outbox", "room", "running", "shared",
-        "streams", "transport",
+        "budget", "final_id", "inbound", "last_id", "leaving", "limits", "outbound", "running", "shared", "streams",
+        "transport",
     )  # fmt: skip
 
     def __init__(
         self,
         shared: Shared,
         transport: asyncio.Transport,
-        outbox: Outbox,
+        outbound: Outbound,
         on_empty: Callable[[], None],
         on_ready: Callable[[], None],
     ) -> None:
+        limits, settings = shared.limits, shared.settings
         self.shared = shared
-        self.limits = shared.limits
+        self.limits = limits
         self.transport = transport
-        self.outbox = outbox
+        self.outbound = outbound
         self._on_empty = on_empty
         self._on_ready = on_ready
-        self.budget = Budget(most=shared.limits.idle_frames_max, refill=shared.limits.idle_frames_refill)
-        self.intake = Intake(self, shared)
-        self.room = Room(shared, outbox)
         self.streams: dict[int, Stream] = {}
+        self.budget = Budget(most=limits.idle_frames_max, refill=limits.idle_frames_refill)
+        self.inbound = Inbound(
+            outbound, self.streams, self.budget, shared.received,
+            size_max=settings.message_size_max, receive_max=limits.receive_max, window=limits.window_size,
+        )  # fmt: skip
         self.last_id = 0
         self.final_id = frames.STREAM_ID_MAX  # GOAWAY's: streams beyond are refused
         self.running = 0
         self.leaving = False  # the connection closes with its last call
-        self._decoder = Decoder(
-            table_size_max=shared.limits.header_table_size, list_size_max=shared.settings.header_list_size_max
-        )
+        self._decoder = Decoder(table_size_max=limits.header_table_size, list_size_max=settings.header_list_size_max)
         self._heads: dict[bytes, Head] = {}
         self._postponed: deque[Stream] = deque()
         self._closed: dict[int, bool] = {}  # id -> whether we reset it, and so may still hear of it
         self._closed_before: dict[int, bool] = {}
 
-    # Opening.
+    # What the client sends.
 
     def headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         """Take a whole header block: a new call, or the trailers of one."""
@@ -90,34 +92,37 @@ class Calls:
         method = head.method
         if method is None:
             self.budget.charge(1 + cost)
-            self.outbox.refuse(stream_id, head.refusal)
+            self.outbound.refuse(stream_id, head.refusal)
             self._answered(stream_id, whole=bool(flags & frames.END_STREAM))
             return
-        stream = Stream(self, stream_id, head, method, self.outbox.initial_window, now, cost)
+        stream = Stream(self, stream_id, head, method, now, cost, self.inbound.window)
         self.streams[stream_id] = stream
-        if method.request_streams:
-            stream.inbox = deque()
         if flags & frames.END_STREAM:
-            self.intake.end(stream)
+            self._take(stream, flags, b"", 0)
         elif method.request_streams or not head.admitted:
             self.start(stream)
+
+    def _decode(self, block: bytes) -> list[tuple[str, str]] | None:
+        """Decode a header block; what is kept of others stands for as long as the dynamic table does."""
+        generation = self._decoder.generation
+        fields = self._decoder.decode(block)
+        if generation != self._decoder.generation:
+            self._heads.clear()
+        return fields
 
     def _read(self, stream_id: int, block: bytes) -> Head:
         """Decode and judge a header block; the verdict is kept for as long as the dynamic table stands."""
         generation = self._decoder.generation
-        fields = self._decoder.decode(block)
-        unchanged = generation == self._decoder.generation
-        if not unchanged:
-            self._heads.clear()
+        fields = self._decode(block)
         if fields is None:
             return TOO_LARGE
         try:
             head = read_head(fields, self.shared.methods)
         except ProtocolError as error:
             self.budget.charge(len(block) >> _DECODED_SHIFT)
-            self.outbox.refuse(stream_id, MALFORMED)
+            self.outbound.refuse(stream_id, MALFORMED)
             raise StreamError(stream_id, error.code, error.reason) from None
-        if unchanged and len(block) <= _CACHED_BLOCK_MAX:
+        if generation == self._decoder.generation and len(block) <= _CACHED_BLOCK_MAX:
             if len(self._heads) >= self.limits.header_cache_max:
                 self._heads.clear()
             self._heads[block] = head
@@ -130,10 +135,7 @@ class Calls:
             if stream_id in self._closed or stream_id in self._closed_before:
                 raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "stream numbers must ascend")
-        generation = self._decoder.generation
-        fields = self._decoder.decode(block)
-        if generation != self._decoder.generation:
-            self._heads.clear()
+        fields = self._decode(block)
         self.budget.charge(1 + (len(block) >> _DECODED_SHIFT))
         if stream is None:
             return
@@ -145,11 +147,55 @@ class Calls:
             check_fields(fields or [], trailers=True)
         except ProtocolError as error:
             raise StreamError(stream_id, error.code, error.reason) from None
-        self.intake.end(stream)
+        self._take(stream, flags, b"", 0)
+
+    def data(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
+        """Take a DATA frame of `length` bytes, padding included."""
+        self.inbound.arrived(length)
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._late_data(stream_id)
+            return
+        size = len(payload)
+        if (
+            flags & frames.END_STREAM
+            and not stream.received
+            and not stream.received_end
+            and size >= PREFIX
+            and not payload[0]
+            and int.from_bytes(payload[1:PREFIX], "big") == size - PREFIX
+            and size - PREFIX <= self.shared.settings.message_size_max
+            and stream.inbox is None
+            and stream.content_length in (-1, size)
+        ):
+            stream.received_end = True
+            stream.request = payload
+            self.start(stream)
+            return
+        self._take(stream, flags, payload, length)
+
+    def _late_data(self, stream_id: int) -> None:
+        """Take DATA for a stream that is gone."""
+        if stream_id > self.last_id:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
+        self.budget.charge()
+        if not self.ignored(stream_id):
+            raise StreamError(stream_id, ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
+
+    def _take(self, stream: Stream, flags: int, payload: bytes, length: int) -> None:
+        """Take what is not a plain call's whole request in one frame."""
+        try:
+            is_ready = self.inbound.take(stream, flags, payload, length)
+        except GRPCError as error:
+            self.budget.charge(_REFUSED_COST)
+            stream.fail(error)
+            return
+        if is_ready and not stream.started:
+            self.start(stream)
 
     def _refuse_stream(self, stream_id: int, code: ErrorCode) -> None:
         self._remember(stream_id, reset=True)
-        self.outbox.write(frames.rst_stream(stream_id, code))
+        self.outbound.write(frames.rst_stream(stream_id, code))
 
     # Running.
 
@@ -158,7 +204,7 @@ class Calls:
 
         A stream that is postponed may come here again, when its last message has arrived.
         """
-        if not self._may_start:
+        if not self.may_start:
             if stream not in self._postponed:
                 self._postponed.append(stream)
             return
@@ -174,7 +220,7 @@ class Calls:
         self.guard(stream)
 
     def guard(self, stream: Stream) -> None:
-        """See to it that a call which waits, for its handler or for the client to take its answer, ends in time."""
+        """End a call at its deadline that waits for its handler, or for the client to take its answer."""
         if stream.deadline_at is not None and stream.timer is None and not stream.over:
             stream.timer = self.shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
 
@@ -187,6 +233,10 @@ class Calls:
             self.running -= 1
             self.make_room()
 
+    def consumed(self, stream: Stream, size: int) -> None:
+        """Take note that `size` bytes of a call's request are not held any more."""
+        self.inbound.consumed(stream, size)
+
     def expire(self, now: float) -> None:
         """Answer the calls whose deadline passed before they began, or whose messages take too long to arrive."""
         begun_before = now - self.limits.message_seconds
@@ -198,10 +248,21 @@ class Calls:
 
     def start_postponed(self) -> None:
         """Start what waited for room; call from a plain callback of the loop."""
-        while self._postponed and self._may_start:
+        while self._postponed and self.may_start:
             stream = self._postponed.popleft()
             if not (stream.over or stream.started):
                 self.start(stream)
+
+    def make_room(self) -> None:
+        """Wake the handlers that wait for room to send, if there is some, and have postponed calls started."""
+        self.outbound.make_room()
+        if self._postponed and self.may_start:
+            self._on_ready()
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a further handler may run."""
+        return self.outbound.has_room and self.running < self.shared.settings.streams_max
 
     def stop(self) -> None:
         """Answer every call with UNAVAILABLE, and cancel its handler."""
@@ -209,11 +270,6 @@ class Calls:
             stream.fail(GRPCError(Status.UNAVAILABLE, "the server is stopping"))
 
     # Ending.
-
-    def refuse(self, stream: Stream, block: bytes) -> None:
-        """Send an answer that is only trailers."""
-        self.outbox.refuse(stream.id, PLAIN + block)
-        self.ended(stream)
 
     def ended(self, stream: Stream) -> None:
         """Take that the answer is out; a client that still sends is told to stop (section 8.1)."""
@@ -223,7 +279,7 @@ class Calls:
     def _answered(self, stream_id: int, *, whole: bool) -> None:
         self._remember(stream_id, reset=not whole)
         if not whole:
-            self.outbox.write(frames.rst_stream(stream_id, ErrorCode.NO_ERROR))
+            self.outbound.write(frames.rst_stream(stream_id, ErrorCode.NO_ERROR))
 
     def fault(self, error: StreamError) -> None:
         """Take what a client did wrong on one stream.
@@ -269,14 +325,14 @@ class Calls:
             stream.timer.cancel()
             stream.timer = None
         if stream.held:
-            self.intake.drop(stream)
+            stream.let_go()
         if stream.waiter is not None:
             stream.wake()
         if not stream.started and stream in self._postponed:
             self._postponed.remove(stream)
         if stream.queue is not None:
-            self.outbox.drop(stream)
-            self.drained(stream)
+            self.outbound.drop(stream)
+            self.make_room()
         if self.leaving and not self.streams:
             self._on_empty()
 
@@ -288,18 +344,3 @@ class Calls:
     def ignored(self, stream_id: int) -> bool:
         """Whether we reset this stream lately: the client may not know yet."""
         return self._closed.get(stream_id) or self._closed_before.get(stream_id) or False
-
-    def drained(self, stream: Stream) -> None:
-        """Wake those who wait for a stream to be sent, or for room."""
-        self.room.drained(stream)
-        self.make_room()
-
-    def make_room(self) -> None:
-        """Wake those who wait for room, if there is some."""
-        self.room.make()
-        if self._postponed and self._may_start:
-            self._on_ready()
-
-    @property
-    def _may_start(self) -> bool:
-        return self.room.free and self.running < self.shared.settings.streams_max

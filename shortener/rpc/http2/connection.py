@@ -6,9 +6,9 @@ from time import monotonic
 from typing import Protocol, cast
 
 from shortener.rpc.http2 import frames
-from shortener.rpc.http2.calls import Calls
+from shortener.rpc.http2.calls import ConnectionCalls
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
-from shortener.rpc.http2.outbound import Outbox
+from shortener.rpc.http2.outbound import Outbound
 from shortener.rpc.http2.shared import Shared
 from shortener.rpc.http2.timers import KEEPALIVE, Watch
 
@@ -36,8 +36,8 @@ class Connection(asyncio.Protocol):
     """Bytes in, answers out. All work of one read is done in slices of `Limits.slice_seconds`."""
 
     transport: asyncio.Transport
-    outbox: Outbox
-    calls: Calls
+    outbound: Outbound
+    calls: ConnectionCalls
 
     def __init__(self, owner: Owner, shared: Shared) -> None:
         self._owner = owner
@@ -55,46 +55,48 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client with our SETTINGS."""
         self.transport = cast("asyncio.Transport", transport)
-        self.outbox = Outbox(self.transport, self._shared.loop, self._shared.held)
-        self.calls = Calls(self._shared, self.transport, self.outbox, self._leave, self._wait_turn)
+        self.outbound = Outbound(
+            self.transport, self._shared.loop, self._shared.unsent, unsent_max=self._shared.limits.send_max
+        )
+        self.calls = ConnectionCalls(self._shared, self.transport, self.outbound, self._leave, self._wait_turn)
         tls = transport.get_extra_info("ssl_object")
         if not self._owner.admits(self) or (tls is not None and tls.selected_alpn_protocol() != "h2"):
             self.closed_at = monotonic()
             self.transport.abort()
             return
         settings, limits = self._shared.settings, self._shared.limits
-        self.outbox.write(
+        self.outbound.write(
             frames.settings(
                 [
                     (frames.HEADER_TABLE_SIZE, limits.header_table_size),
                     (frames.MAX_CONCURRENT_STREAMS, settings.streams_max),
-                    (frames.INITIAL_WINDOW_SIZE, self.calls.intake.window),
+                    (frames.INITIAL_WINDOW_SIZE, self.calls.inbound.window),
                     (frames.MAX_HEADER_LIST_SIZE, settings.header_list_size_max),
                 ]
             )
         )
-        if credit := self.calls.intake.window - frames.WINDOW_DEFAULT:
-            self.outbox.write(frames.window_update(0, credit))
+        if credit := self.calls.inbound.window - frames.WINDOW_DEFAULT:
+            self.outbound.write(frames.window_update(0, credit))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what still runs for the client."""
         self.closed_at = self.closed_at or monotonic()
-        self.outbox.lose()
+        self.outbound.lose()
         for stream in list(self.calls.streams.values()):
             self.calls.abandon(stream)
         self._owner.lost(self)
 
     def pause_writing(self) -> None:
         """Stop reading too: a client that takes no answers gets to ask no more."""
-        self.outbox.writable = False
-        self.outbox.unwritable_since = monotonic()
+        self.outbound.writable = False
+        self.outbound.unwritable_since = monotonic()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on where the client's slowness stopped us."""
-        self.outbox.writable = True
+        self.outbound.writable = True
         if not self.closed_at:
-            self.outbox.pump()
+            self.outbound.pump()
             self.calls.make_room()
             self._wait_turn()
 
@@ -104,22 +106,22 @@ class Connection(asyncio.Protocol):
         if self.closed_at:
             return
         self._reader.feed(data)
-        if not self._waits and self.outbox.writable:
+        if not self._waits and self.outbound.writable:
             self._work(now)
 
     def go_on(self) -> None:
         """Handle what an earlier slice left."""
         self._waits = False
-        if self.closed_at or not self.outbox.writable:
+        if self.closed_at or not self.outbound.writable:
             return
         self._work(monotonic())
-        if not (self._waits or self.closed_at) and self.outbox.writable:
+        if not (self._waits or self.closed_at) and self.outbound.writable:
             self.transport.resume_reading()
 
     def _work(self, now: float) -> None:
         end = now + self._shared.limits.slice_seconds
-        outbox = self.outbox
-        outbox.held_back = True
+        outbound = self.outbound
+        outbound.held_back = True
         try:
             self.calls.start_postponed()
             while not self.closed_at:
@@ -131,7 +133,7 @@ class Connection(asyncio.Protocol):
                 except StreamError as error:
                     log.debug("stream error from a client: %s", error.reason)
                     self.calls.fault(error)
-                if not outbox.writable:
+                if not outbound.writable:
                     break  # resume_writing goes on
                 if monotonic() > end:
                     self._wait_turn()
@@ -139,8 +141,8 @@ class Connection(asyncio.Protocol):
         except ProtocolError as error:
             self.fail(error)
         finally:
-            outbox.held_back = False
-            outbox.flush()
+            outbound.held_back = False
+            outbound.flush()
 
     def _wait_turn(self) -> None:
         if self._waits or self.closed_at:
@@ -160,7 +162,7 @@ class Connection(asyncio.Protocol):
             if self.drain_at:
                 self._ask_to_leave()
         if kind == frames.DATA:
-            self.calls.intake.data(flags, stream_id, payload, length)
+            self.calls.data(flags, stream_id, payload, length)
         elif kind == frames.HEADERS:
             self.calls.headers(flags, stream_id, payload, now)
         elif kind == frames.RST_STREAM:
@@ -178,13 +180,13 @@ class Connection(asyncio.Protocol):
             self.calls.budget.charge()
 
     def _window_update(self, stream_id: int, increment: int) -> None:
-        self.calls.budget.refund(self.outbox.data_sent >> 10)
-        self.outbox.data_sent = 0
+        self.calls.budget.refund(self.outbound.data_sent >> 10)
+        self.outbound.data_sent = 0
         self.calls.budget.charge()
         if not stream_id:
             if not increment:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-            self.outbox.grow(increment)
+            self.outbound.grow(increment)
             self.calls.make_room()
             return
         if stream_id > self.calls.last_id:
@@ -194,13 +196,13 @@ class Connection(asyncio.Protocol):
         stream = self.calls.streams.get(stream_id)
         if stream is None:
             return
-        self.outbox.grow_stream(stream, increment)
+        self.outbound.grow_stream(stream, increment)
         self.calls.make_room()
 
     def _ping(self, flags: int, payload: bytes) -> None:
         if not flags & frames.ACK:
             self.calls.budget.charge()
-            self.outbox.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self.outbound.write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif payload == _DRAIN and self.drain_at:
             self.last_goaway()
         elif payload == KEEPALIVE and self.watch.pinged_at:
@@ -212,27 +214,27 @@ class Connection(asyncio.Protocol):
         self.calls.budget.charge(1 + len(self.calls.streams) // 64)
         if flags & frames.ACK:
             return
-        window = self.outbox.initial_window
+        window = self.outbound.initial_window
         for identifier, value in frames.read_settings(payload):
             if identifier == frames.MAX_FRAME_SIZE:
-                self.outbox.frame_size_max = min(value, _FRAME_SIZE_USED)
+                self.outbound.frame_size_max = min(value, _FRAME_SIZE_USED)
             elif identifier == frames.HEADER_TABLE_SIZE:
-                self.outbox.shrink_table(value)
+                self.outbound.shrink_table(value)
             elif identifier == frames.INITIAL_WINDOW_SIZE:
                 window = value
-        if window != self.outbox.initial_window:
+        if window != self.outbound.initial_window:
             self._initial_window(window)
-        self.outbox.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self.outbound.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
     def _initial_window(self, value: int) -> None:
         """Move every stream's window by the difference, below zero too (section 6.9.2)."""
-        difference = value - self.outbox.initial_window
-        self.outbox.initial_window = value
+        difference = value - self.outbound.initial_window
+        self.outbound.initial_window = value
         for stream in self.calls.streams.values():
             stream.send_window += difference
             if stream.send_window > frames.WINDOW_MAX:
                 raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window rose above 2^31-1")
-        self.outbox.pump()
+        self.outbound.pump()
         self.calls.make_room()
 
     # Leaving.
@@ -249,8 +251,8 @@ class Connection(asyncio.Protocol):
         self.closed_at = monotonic()
         for stream in list(self.calls.streams.values()):
             self.calls.abandon(stream)
-        self.outbox.write(frames.goaway(self.calls.last_id, code, reason))
-        self.outbox.flush()
+        self.outbound.write(frames.goaway(self.calls.last_id, code, reason))
+        self.outbound.flush()
         self.transport.close()
 
     def drain(self) -> None:
@@ -262,8 +264,8 @@ class Connection(asyncio.Protocol):
             self._ask_to_leave()
 
     def _ask_to_leave(self) -> None:
-        self.outbox.write(frames.goaway(frames.STREAM_ID_MAX, ErrorCode.NO_ERROR))
-        self.outbox.write(frames.frame(frames.PING, 0, 0, _DRAIN))
+        self.outbound.write(frames.goaway(frames.STREAM_ID_MAX, ErrorCode.NO_ERROR))
+        self.outbound.write(frames.frame(frames.PING, 0, 0, _DRAIN))
 
     def check_drain(self, now: float) -> None:
         """Go on with draining when the client does not answer our ping."""
@@ -276,7 +278,7 @@ class Connection(asyncio.Protocol):
         """Name the last call that will be answered: all that the client sent before it heard the first GOAWAY."""
         if self.calls.final_id == frames.STREAM_ID_MAX and not self.closed_at:
             self.calls.final_id = self.calls.last_id
-            self.outbox.write(frames.goaway(self.calls.last_id, ErrorCode.NO_ERROR))
+            self.outbound.write(frames.goaway(self.calls.last_id, ErrorCode.NO_ERROR))
             self._leave_when_empty()
 
     def _leave_when_empty(self) -> None:
@@ -290,7 +292,7 @@ class Connection(asyncio.Protocol):
             self._shared.loop.call_soon(self._close)
 
     def _close(self) -> None:
-        self.outbox.flush()
+        self.outbound.flush()
         self.transport.close()
 
     def stop(self) -> None:

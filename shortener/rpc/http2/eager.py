@@ -18,7 +18,7 @@ Done = Callable[[BaseException | None], None]
 _NOTHING = object()
 
 
-class Ride(Coroutine[Any, None, None]):
+class TaskBody(Coroutine[Any, None, None]):
     """What the prepared task runs: nothing at first, then a coroutine whose first step was already taken."""
 
     __slots__ = ("_context", "_coroutine", "_done", "_first", "_gate", "_runner", "task")
@@ -93,13 +93,13 @@ class Runner:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.tasks: set[asyncio.Task[None]] = set()
-        self._spare: Ride | None = None
+        self._spare: TaskBody | None = None
 
-    def _prepare(self) -> Ride:
-        ride = Ride(self)
-        ride.task = self.loop.create_task(ride)
-        self._spare = ride
-        return ride
+    def _prepare(self) -> TaskBody:
+        body = TaskBody(self)
+        body.task = self.loop.create_task(body)
+        self._spare = body
+        return body
 
     def start(self, coroutine: Coroutine[Any, Any, Any], done: Done) -> "asyncio.Task[None] | None":
         """Run `coroutine` until it ends or waits; call from a plain callback of the loop.
@@ -107,8 +107,8 @@ class Runner:
         When it ends here, `done` is called with its exception or None, and None is returned. Otherwise the task that
         goes on with it is, and `done` is called when that ends; no exception leaves the task.
         """
-        ride = self._spare or self._prepare()
-        task = ride.task
+        body = self._spare or self._prepare()
+        task = body.task
         assert task is not None
         context = copy_context()
         error: BaseException | None = None
@@ -124,7 +124,7 @@ class Runner:
         else:
             self._spare = None
             self.tasks.add(task)
-            ride.take(coroutine, context, done, first)
+            body.take(coroutine, context, done, first)
             return task
         finally:
             task_registry._leave_task(self.loop, task)
@@ -134,11 +134,11 @@ class Runner:
         error = None  # its traceback holds this frame and, by the handler's, an answer: let it go at once
         return None
 
-    def forget(self, ride: Ride) -> None:
+    def forget(self, body: TaskBody) -> None:
         """Drop a task that is about to end."""
-        if ride.task is not None:
-            self.tasks.discard(ride.task)
-            ride.task = None
+        if body.task is not None:
+            self.tasks.discard(body.task)
+            body.task = None
 
     async def close(self) -> None:
         """Cancel what still runs and wait for it."""

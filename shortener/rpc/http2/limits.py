@@ -13,10 +13,10 @@ class Limits:
 
     `idle_frames_max` is a connection's budget of frames that do no work (see `budget`); `idle_frames_refill` comes
     back each second. `window_size` is the credit for request bytes, in bytes, of a stream and of a connection alike.
-    `receive_max` bounds the bytes of unfinished requests on one connection, `held_max` those on the whole server, and
-    as much those of unsent answers; with 0 both follow from the largest message (see `scaled`). A message must arrive
-    within `message_seconds`. `send_max` bounds the answer bytes that wait for the client's window on one connection.
-    A client that lets answers wait `write_seconds` without taking any loses its connection.
+    `receive_max` bounds the bytes of unfinished requests on one connection, `held_max` those on the whole server; with
+    0 both follow from the largest message (see `scaled`). A message must arrive within `message_seconds`. `send_max`
+    bounds the answer bytes that wait for the client's window on one connection, `unsent_total_max` those on the whole
+    server. A client that lets answers wait `write_seconds` without taking any loses its connection.
     `slice_seconds` is how long one connection may keep the event loop before others have their turn.
     A client is given `drain_ping_seconds` to say that it has heard that we leave, as by grpc-go; calls that come later
     are refused.
@@ -29,6 +29,7 @@ class Limits:
     held_max: int = 0
     message_seconds: float = 10.0
     send_max: int = 262_144
+    unsent_total_max: int = 16_777_216
     write_seconds: float = 20.0
     slice_seconds: float = 0.002
     header_table_size: int = 4096

@@ -1,15 +1,24 @@
-"""The sending half of a connection: frames of one turn leave in one write, data waits for the client's windows."""
+"""The sending half of a connection: frames of one turn leave in one write, data waits for the client's windows.
+
+Handlers wait too, while too much waits for a slow client (backpressure).
+"""
 
 import asyncio
 import struct
+from collections import deque
 from time import monotonic
 from typing import Protocol
 
+from grpclib import GRPCError
+from grpclib.const import Status
+
 from shortener.rpc.http2 import frames, hpack
+from shortener.rpc.http2.budget import Pool
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
-from shortener.rpc.http2.head import ACCEPT_ENCODING, CONTENT_TYPE
+from shortener.rpc.http2.head import ACCEPT_ENCODING, CONTENT_TYPE, PLAIN
 
 _FLUSH_SIZE = 65_536
+_PATIENCE_SECONDS = 1.0  # an answer that nobody has taken from for so long makes room for others
 _MESSAGE_HEAD = struct.Struct(">BI").pack
 _FAST_HEAD = struct.Struct(">5sI3sIBIBI").pack
 _FAST_TAIL = struct.Struct(">5sIB").pack
@@ -27,17 +36,8 @@ _OK_INSERT = hpack.literal("grpc-status", "0", insert=True)
 _OK_SHORT = hpack.indexed(62)
 
 
-class Held:
-    """The bytes of unsent answers on the whole server."""
-
-    __slots__ = ("size",)
-
-    def __init__(self) -> None:
-        self.size = 0
-
-
 class Sender(Protocol):
-    """What the outbox keeps on a stream: its window, and what waits for it."""
+    """A stream as its connection's sending half knows it: its window, and what waits for it."""
 
     id: int
     send_window: int
@@ -48,42 +48,55 @@ class Sender(Protocol):
     def end_sent(self) -> None:
         """Learn that END_STREAM went out."""
 
-    def room_made(self) -> None:
-        """Learn that `queue` is empty."""
+    def give_up(self) -> None:
+        """Reset the stream, because its client takes nothing."""
 
 
-class Outbox:
+class Outbound:
     """Frames to be sent on one connection.
 
-    `waiting` is how many bytes wait for windows or for the transport. Our answers' usual fields are kept in the
-    client's dynamic table, always in the same order, so that an OK answer costs four bytes of HPACK.
+    `held` is how many bytes wait for windows or for the transport. Above `unsent_max` handlers wait before they send
+    more. Our answers' usual fields are kept in the client's dynamic table, always in the same order, so that an OK
+    answer costs four bytes of HPACK.
     """
 
     __slots__ = (
-        "_blocked", "_flush_due", "_held", "_indexed", "_loop", "_lost", "_out", "_out_size", "_prefix", "_transport",
-        "data_sent", "frame_size_max", "held_back", "initial_window", "unwritable_since", "waiting", "window",
-        "writable",
+        "_blocked", "_flush_due", "_indexed", "_loop", "_lost", "_out", "_out_size", "_prefix", "_room_waiters",
+        "_sent_waiters", "_transport", "_unsent", "_unsent_max", "data_sent", "frame_size_max", "held", "held_back",
+        "initial_window", "unwritable_since", "window", "writable",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop, held: Held) -> None:
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        loop: asyncio.AbstractEventLoop,
+        unsent: "Pool[Outbound]",
+        *,
+        unsent_max: int,
+    ) -> None:
         self._transport = transport
         self._loop = loop
-        self._held = held
+        self._unsent = unsent
+        self._unsent_max = unsent_max
         self._out: list[bytes] = []
         self._out_size = 0
         self._flush_due = False
         self._lost = False
         self._blocked: dict[Sender, None] = {}
+        self._room_waiters: deque[asyncio.Future[None]] = deque()
+        self._sent_waiters: dict[Sender, asyncio.Future[None]] = {}
         self._indexed: int | None = 0  # how many of our fields the client's table holds; None: it may hold none
         self._prefix = b""  # what the next header block must begin with
+        self.held = 0
         self.window = frames.WINDOW_DEFAULT
         self.initial_window = frames.WINDOW_DEFAULT
         self.frame_size_max = frames.FRAME_SIZE_MAX
-        self.waiting = 0
         self.data_sent = 0  # bytes of DATA beyond whole answers; whoever reads it sets it back
         self.writable = True  # the transport takes more
         self.unwritable_since = 0.0
         self.held_back = False  # while input is handled: its end flushes
+
+    # Frames.
 
     def write(self, data: bytes) -> None:
         """Send a frame, with all others of this turn."""
@@ -152,9 +165,14 @@ class Outbox:
             self.write(frames.frame(frames.CONTINUATION, last, stream_id, block[start : start + size]))
 
     def refuse(self, stream_id: int, block: bytes) -> None:
-        """Send an answer that is only a header block."""
+        """Send a whole answer that is one header block."""
         block, self._prefix = self._prefix + block, b""
         self._block(stream_id, frames.END_STREAM, block)
+
+    def trailers_only(self, stream: Sender, block: bytes) -> None:
+        """Send an answer without a message: `block` is the status."""
+        self.refuse(stream.id, PLAIN + block)
+        stream.end_sent()
 
     def answer(self, stream: Sender, reply: bytes) -> None:
         """Send a whole OK answer: headers, one message, trailers. For most calls this is one write of three frames."""
@@ -194,8 +212,7 @@ class Outbox:
             stream.queue = bytearray()
             stream.progress_at = monotonic()
         stream.queue += data
-        self.waiting += len(data)
-        self._held.size += len(data)
+        self._unsent.add(self, len(data))
         self._blocked[stream] = None
         self._serve(stream)
 
@@ -212,9 +229,9 @@ class Outbox:
         """Forget what waits for a stream that was reset."""
         queue, stream.queue, stream.tail = stream.queue, None, None
         self._blocked.pop(stream, None)
+        self._tell_sent(stream)
         if queue:
-            self.waiting -= len(queue)
-            self._held.size -= len(queue)
+            self._unsent.add(self, -len(queue))
 
     def _data(self, stream: Sender, data: bytes) -> None:
         self.window -= len(data)
@@ -239,8 +256,7 @@ class Outbox:
         if not moved:
             return False
         stream.progress_at = monotonic()
-        self.waiting -= moved
-        self._held.size -= moved
+        self._unsent.add(self, -moved)
         if moved < len(queue):
             del queue[:moved]
             return True
@@ -250,8 +266,65 @@ class Outbox:
         if tail is not None:
             self.finish(stream, tail)
         else:
-            stream.room_made()
+            self._tell_sent(stream)
         return True
+
+    # Backpressure.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether little enough waits to be sent for more to be made."""
+        return self.held <= self._unsent_max
+
+    def check_room(self, size: int) -> None:
+        """See that an answer of `size` bytes may wait.
+
+        When all connections hold too much, answers that nobody takes make room; when there are none, GRPCError
+        RESOURCE_EXHAUSTED is raised. An answer may be of any size when nothing else waits.
+        """
+        unsent = self._unsent
+        then = monotonic() - _PATIENCE_SECONDS
+        while unsent.size and unsent.size + size > unsent.most:
+            slowest = min((each.slowest for each in unsent.holders), key=lambda stream: stream.progress_at)
+            if slowest.progress_at > then:
+                raise GRPCError(Status.RESOURCE_EXHAUSTED, "too much waits to be sent")
+            slowest.give_up()
+
+    @property
+    def slowest(self) -> Sender:
+        """The stream that has sent nothing for longest, although something waits."""
+        return min(self._blocked, key=lambda stream: stream.progress_at)
+
+    async def wait_for_room(self, size: int) -> None:
+        """Wait until this connection may take another message of `size` bytes; raises what `check_room` raises."""
+        while not self.has_room:
+            waiter = self._loop.create_future()
+            self._room_waiters.append(waiter)
+            await waiter
+        self.check_room(size)
+
+    async def wait_until_sent(self, stream: Sender) -> None:
+        """Wait until the client has taken what waits on `stream`, or has gone."""
+        while stream.queue is not None:
+            waiter = self._sent_waiters[stream] = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._sent_waiters.pop(stream, None)
+
+    def _tell_sent(self, stream: Sender) -> None:
+        waiter = self._sent_waiters.get(stream)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def make_room(self) -> None:
+        """Wake those who wait for room, if there is some."""
+        while self._room_waiters and self.has_room:
+            waiter = self._room_waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # What the client says.
 
     def pump(self) -> None:
         """Send what windows or the transport have room for again, the longest waiting stream first."""

@@ -15,11 +15,14 @@ from shortener.net.accepting import accept_on
 from shortener.net.queued import Queued
 from shortener.observe.log import OncePerSecond
 from shortener.rpc.guard import Admits
+from shortener.rpc.http2.budget import Pool
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.eager import Runner
 from shortener.rpc.http2.head import Method
+from shortener.rpc.http2.inbound import Inbound
 from shortener.rpc.http2.limits import Limits
-from shortener.rpc.http2.shared import Received, Shared
+from shortener.rpc.http2.outbound import Outbound
+from shortener.rpc.http2.shared import Shared
 from shortener.rpc.settings import RpcSettings
 
 log = logging.getLogger(__name__)
@@ -80,8 +83,8 @@ class RpcServer:
         With `ssl` only clients that choose h2 by ALPN are served.
         """
         loop = asyncio.get_running_loop()
-        received = Received(self._limits.held_max)
-        self._shared = Shared(loop, self._methods, self._settings, self._limits, Runner(loop), received)
+        received, unsent = Pool[Inbound](self._limits.held_max), Pool[Outbound](self._limits.unsent_total_max)
+        self._shared = Shared(loop, self._methods, self._settings, self._limits, Runner(loop), received, unsent)
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
         handshake_seconds = self._settings.handshake_seconds

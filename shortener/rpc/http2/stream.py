@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from grpclib import GRPCError
 from grpclib.const import Status
@@ -14,15 +14,36 @@ from grpclib.protocol import Peer
 from multidict import MultiDict
 
 from shortener.rpc.http2.errors import ErrorCode
-from shortener.rpc.http2.head import Head, Method, status_block
+from shortener.rpc.http2.head import Head, Metadata, MetadataLike, Method, encode_custom, status_block
 from shortener.rpc.http2.hpack import literal
 from shortener.rpc.http2.messages import PREFIX, Assembler
-from shortener.rpc.http2.metadata import Metadata, MetadataLike, encode_custom
-
-if TYPE_CHECKING:
-    from shortener.rpc.http2.calls import Calls
+from shortener.rpc.http2.outbound import Outbound
 
 log = logging.getLogger(__name__)
+
+_ANSWER_SIZE_MAX = 4_194_304  # what clients of every language take unless told otherwise
+
+
+class Owner(Protocol):
+    """The calls of a connection, as one of them sees them."""
+
+    outbound: Outbound
+    transport: asyncio.Transport
+
+    def consumed(self, stream: "Stream", size: int) -> None:
+        """Take note that the handler has `size` bytes of the request, prefixes included."""
+
+    def ran(self, stream: "Stream") -> None:
+        """Take note that the handler has ended."""
+
+    def guard(self, stream: "Stream") -> None:
+        """End a call that waits at its deadline."""
+
+    def ended(self, stream: "Stream") -> None:
+        """Take note that the whole answer is out."""
+
+    def reset(self, stream: "Stream", code: ErrorCode) -> None:
+        """End the call from our side, and its handler with it."""
 
 
 class Stream:
@@ -33,19 +54,20 @@ class Stream:
     """
 
     __slots__ = (
-        "_calls", "_head", "_headers_sent", "_metadata", "_reply", "_taken", "assembler", "cost", "deadline_at",
-        "held", "id", "inbox", "message_since", "method", "over", "progress_at", "queue", "receive_window",
-        "received", "received_end", "request", "send_window", "started", "tail", "task", "timer", "trailers_done",
-        "uncredited", "waiter",
+        "_calls", "_head", "_headers_sent", "_metadata", "_outbound", "_reply", "_taken", "assembler", "cost",
+        "deadline_at", "held", "id", "inbox", "message_since", "method", "over", "progress_at", "queue",
+        "receive_window", "received", "received_end", "request", "send_window", "started", "tail", "task", "timer",
+        "trailers_done", "uncredited", "waiter",
     )  # fmt: skip
 
     def __init__(
-        self, calls: "Calls", stream_id: int, head: Head, method: Method, send_window: int, now: float, cost: int
+        self, calls: Owner, stream_id: int, head: Head, method: Method, now: float, cost: int, receive_window: int
     ) -> None:
         self._calls = calls
         self._head = head
         self._headers_sent = False
         self._metadata: Metadata | None = None
+        self._outbound = outbound = calls.outbound
         self._reply: bytes | None = None  # of a unary call: it leaves together with the trailers
         self.id = stream_id
         self.method = method
@@ -53,17 +75,17 @@ class Stream:
         self.deadline_at = None if head.timeout_seconds is None else now + head.timeout_seconds
         # Receiving.
         self.request: bytes | None = None  # a unary call's message, with its prefix
-        self.inbox: deque[bytes] | None = None  # a streaming call's messages
+        self.inbox: deque[bytes] | None = deque() if method.request_streams else None  # a streaming call's messages
         self.assembler: Assembler | None = None  # for messages in pieces
         self.message_since = now  # when the first bytes of the unfinished message came, or the head
         self.waiter: asyncio.Future[None] | None = None
         self._taken = False  # the handler has had a message already
         self.received = self.uncredited = 0
         self.received_end = False
-        self.receive_window = calls.intake.window
+        self.receive_window = receive_window
         self.held = 0  # bytes of messages in pieces or not yet read
         # Sending.
-        self.send_window = send_window
+        self.send_window = outbound.initial_window
         self.queue: bytearray | None = None
         self.tail: bytes | None = None
         self.progress_at = now
@@ -74,32 +96,7 @@ class Stream:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
-    @property
-    def gzip(self) -> bool:
-        """Whether the request's messages may be compressed."""
-        return self._head.gzip
-
-    @property
-    def keeps_bytes(self) -> bool:
-        """Whether what the client sends is of any use: the call is let in, and not answered yet."""
-        return self._head.admitted and not self.trailers_done
-
-    @property
-    def lacks_bytes(self) -> bool:
-        """Whether more of the request must come: for a plain call its end, for a streaming one that of a message."""
-        if self.inbox is None:
-            return not self.received_end
-        return self.assembler is not None and len(self.assembler) > 0
-
-    @property
-    def content_length(self) -> int:
-        """What the request's content-length promised, or -1."""
-        return self._head.content_length
-
-    @property
-    def reply_size(self) -> int:
-        """The bytes of a unary call's message that is ready to leave, else 0."""
-        return 0 if self._reply is None else len(self._reply)
+    # What the handler uses.
 
     @property
     def metadata(self) -> Metadata:
@@ -123,17 +120,22 @@ class Stream:
         """The other side's address and certificate."""
         return Peer(self._calls.transport)
 
+    @property
+    def reply_size(self) -> int:
+        """The bytes of a unary call's message that is ready to leave, else 0."""
+        return 0 if self._reply is None else len(self._reply)
+
     async def recv_message(self) -> Any:
         """Return the next message, or None after the last; GRPCError when its bytes are none.
 
-        Other calls have their turn before each further message.
-        Raises StreamTerminatedError when the client went away.
+        Other calls have their turn before each further message. Raises StreamTerminatedError when the client went
+        away.
         """
         request = self.request
         if request is not None:
             self.request = None
             if self.held:
-                self._calls.intake.drop(self)
+                self._calls.consumed(self, self.held)
             return self.method.decode(request[PREFIX:])
         inbox = self.inbox
         if inbox is None:
@@ -152,7 +154,7 @@ class Stream:
                 self.waiter = None
         self._taken = True
         data = inbox.popleft()
-        self._calls.intake.consumed(self, len(data) + PREFIX)
+        self._calls.consumed(self, len(data) + PREFIX)
         return self.method.decode(data)
 
     def __aiter__(self) -> Self:
@@ -173,34 +175,41 @@ class Stream:
     def _send_headers(self, fields: list[tuple[str, str]]) -> None:
         self._headers_sent = True
         if not self.over:
-            self._calls.outbox.headers(self.id, b"".join(literal(*field) for field in fields))
+            self._outbound.headers(self.id, b"".join(literal(*field) for field in fields))
 
     async def send_message(self, message: Any) -> None:
         """Send a message; a streaming call waits here while the client takes none.
 
         Raises ProtocolError for a second message of a unary call, TypeError for one of another type, GRPCError
-        RESOURCE_EXHAUSTED when too much waits for slow clients already.
+        RESOURCE_EXHAUSTED when too much waits for slow clients already and for a message that no client would take.
         """
-        method = self.method
-        data = method.encode(message)
+        data = self.method.encode(message)
+        size = len(data) + PREFIX
+        outbound = self._outbound
         if self.trailers_done:
             raise ProtocolError("trailing metadata was already sent")
-        if not method.reply_streams and self._reply is not None:
-            raise ProtocolError("message was already sent")
-        outbox = self._calls.outbox
+        waits = (outbound.held or size > outbound.window or size > self.send_window) and not self.over
+        if len(data) > _ANSWER_SIZE_MAX:
+            self._refuse_size(len(data))
         if not self.method.reply_streams:
-            if outbox.waiting and not self.over:
-                self._calls.room.check(len(data))
+            if self._reply is not None:
+                raise ProtocolError("message was already sent")
+            if waits:
+                outbound.check_room(size)
             self._reply = data
             return
-        if outbox.waiting and not self.over:
-            await self._calls.room.wait(len(data))
+        if waits:
+            await outbound.wait_for_room(size)
         if not self._headers_sent:
             self._send_headers([])
         if not self.over:
-            outbox.message(self, data)
+            outbound.message(self, data)
         if self.queue is not None:
-            await self._calls.room.sent(self)
+            await outbound.wait_until_sent(self)
+
+    def _refuse_size(self, size: int) -> None:
+        log.error("answer too large", extra={"method": self.method.path, "size": size})
+        raise GRPCError(Status.RESOURCE_EXHAUSTED, "the answer is larger than clients take")
 
     async def send_trailing_metadata(
         self,
@@ -217,6 +226,23 @@ class Stream:
             raise ProtocolError("a unary call that is OK must send a message")
         self._end(status, status_message, status_details, encode_custom(metadata or ()))
 
+    async def cancel(self) -> None:
+        """Reset the call: the client learns that nothing more will come."""
+        if not self.over:
+            self._calls.reset(self, ErrorCode.CANCEL)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool | None:
+        """End the call as its handler's end would, and keep the error to itself, as grpclib's stream does."""
+        if error is not None and not isinstance(error, Exception):
+            return None
+        self._conclude(error)
+        return True
+
+    # How a call ends.
+
     def _end(
         self,
         status: Status,
@@ -231,37 +257,22 @@ class Stream:
         plain = status is Status.OK and message is None and not details and not fields
         block = None if plain else status_block(status, message, details, fields or [])
         self.trailers_done = True
-        outbox = self._calls.outbox
+        outbound = self._outbound
         reply, self._reply = self._reply, None
-        if plain and reply is not None and not self._headers_sent:
-            self._headers_sent = True
-            outbox.answer(self, reply)
-            return
-        if not self._headers_sent and reply is None and not plain:
-            self._calls.refuse(self, block or b"")
-            return
         if not self._headers_sent:
-            self._send_headers([])
+            if block is not None and reply is None:
+                outbound.trailers_only(self, block)
+                return
+            self._headers_sent = True
+            if block is None and reply is not None:
+                outbound.answer(self, reply)
+                return
+            outbound.headers(self.id)
         if reply is not None:
-            outbox.message(self, reply)
-        outbox.finish(self, block)
+            outbound.message(self, reply)
+        outbound.finish(self, block)
 
-    async def cancel(self) -> None:
-        """Reset the call: the client learns that nothing more will come."""
-        if not self.over:
-            self._calls.reset(self, ErrorCode.CANCEL)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool | None:
-        """End the call as its handler's end would, and keep the error to itself, as grpclib's stream does."""
-        if error is not None and not isinstance(error, Exception):
-            return None
-        self.conclude(error)
-        return True
-
-    def conclude(self, error: BaseException | None) -> None:
+    def _conclude(self, error: BaseException | None) -> None:
         """Answer for a handler that has returned (None) or raised `error`."""
         if error is None:
             if self.trailers_done or self.over:
@@ -279,45 +290,78 @@ class Stream:
             log.error("%s failed", self.method.path, exc_info=error)
             self._end(Status.INTERNAL, "internal error")
 
-    def expire(self) -> None:
-        """Answer DEADLINE_EXCEEDED at once, however long the handler takes to notice its cancellation."""
-        self.timer = None
-        self._reply = None
-        if self.queue is not None:  # the answer was ready, but the client did not take it
-            self._calls.outbox.drop(self)
-            self.trailers_done = False
-        self._end(Status.DEADLINE_EXCEEDED, "deadline exceeded")
-        if self.task is not None:
-            self.task.cancel()
-
-    def fail(self, error: GRPCError) -> None:
-        """Answer for a request that no handler will see to its end, and let go of what is held of it."""
-        self._end(error.status, error.message)
-        if self.held:
-            self._calls.intake.drop(self)
-        if self.task is not None:
-            self.task.cancel()
-
     def finished(self, error: BaseException | None) -> None:
         """Take the handler's end, now or in its task."""
         self._calls.ran(self)
         try:
-            self.conclude(error)
+            self._conclude(error)
         except Exception:
             log.error("%s raised an error that cannot be sent", self.method.path, exc_info=True)
             self._end(Status.INTERNAL, "internal error")
         if not self.over:
             self._calls.guard(self)
 
+    def expire(self) -> None:
+        """Answer DEADLINE_EXCEEDED at once, however long the handler takes to notice its cancellation."""
+        self.timer = None
+        self._reply = None
+        if self.queue is not None:  # the answer was ready, but the client did not take it
+            self._outbound.drop(self)
+            self.trailers_done = False
+        self.fail(GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded"))
+
+    def fail(self, error: GRPCError) -> None:
+        """Answer for a request that no handler will see to its end, and let go of what is held of it."""
+        self._end(error.status, error.message)
+        if self.task is not None:
+            self.task.cancel()
+        if self.held:
+            self.let_go()
+
+    def end_sent(self) -> None:
+        """Tell the connection that the answer went out."""
+        self._calls.ended(self)
+
+    def give_up(self) -> None:
+        """Reset the call, because its client takes nothing."""
+        self._calls.reset(self, ErrorCode.ENHANCE_YOUR_CALM)
+
+    # What the connection asks of the request.
+
+    @property
+    def gzip(self) -> bool:
+        """Whether the request's messages may be compressed."""
+        return self._head.gzip
+
+    @property
+    def content_length(self) -> int:
+        """What the request's content-length promised, or -1."""
+        return self._head.content_length
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether what the client sends is of any use: the call is let in, and not answered yet."""
+        return self._head.admitted and not self.trailers_done
+
+    @property
+    def has_part(self) -> bool:
+        """Whether the first bytes of a message have come, but not the last."""
+        return self.assembler is not None and len(self.assembler) > 0
+
+    @property
+    def lacks_bytes(self) -> bool:
+        """Whether more of the request must come: for a plain call its end, for a streaming one that of a message."""
+        return not self.received_end if self.inbox is None else self.has_part
+
+    def let_go(self) -> None:
+        """Drop what is held of the request."""
+        self._calls.consumed(self, self.held)
+        self.assembler = None
+        self.request = None
+        if self.inbox is not None:
+            self.inbox.clear()
+
     def wake(self) -> None:
         """Let a waiting `recv_message` look again."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
-
-    def end_sent(self) -> None:
-        """Learn that the answer went out."""
-        self._calls.ended(self)
-
-    def room_made(self) -> None:
-        """Learn that nothing of this stream waits any more."""
-        self._calls.drained(self)

@@ -47,12 +47,12 @@ class Watch:
 
     def _check_writes(self, now: float) -> None:
         """End the calls whose answers nobody takes, and the connection when not even TCP takes bytes."""
-        outbox = self._connection.outbox
+        outbound = self._connection.outbound
         then = now - self._write_seconds
-        if not outbox.writable and outbox.unwritable_since < then:
+        if not outbound.writable and outbound.unwritable_since < then:
             self._connection.transport.abort()
             return
-        for stream_id in outbox.stalled_before(then):
+        for stream_id in outbound.stalled_before(then):
             stream = self._connection.calls.streams.get(stream_id)
             if stream is not None:
                 self._connection.calls.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
@@ -66,7 +66,7 @@ class Watch:
                 connection.transport.abort()
         elif now - connection.heard_at >= self._settings.keepalive_seconds:
             self.pinged_at = now
-            connection.outbox.write(frames.frame(frames.PING, 0, 0, KEEPALIVE))
+            connection.outbound.write(frames.frame(frames.PING, 0, 0, KEEPALIVE))
 
     def _check_idle(self, now: float) -> None:
         calls = self._connection.calls

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from grpclib.const import Cardinality, Handler
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
+from shortener.rpc.http2 import RpcServer, outbound
 from tests.rpc.h2_peer import LIMITS, Odd, serving
-from tests.rpc.h2_wire import frame, head, message, wire
+from tests.rpc.h2_wire import Answer, WireClient, frame, head, message, wire
 from tests.support.waiting import until
 
 WINDOW = 4
@@ -117,7 +119,7 @@ async def test_too_much_in_unfinished_requests_is_refused_and_let_go() -> None:
         assert (await client.ended(7)).status == "0"
         shared = server._shared
         assert shared is not None
-        await until(lambda: shared.held.size == 0)
+        await until(lambda: shared.received.size == 0)
 
 
 async def test_calls_wait_while_answers_do_and_all_are_answered_in_the_end() -> None:
@@ -177,7 +179,7 @@ async def test_a_streaming_call_that_waited_for_its_turn_runs_once(at_once: bool
 
 async def test_what_waits_on_the_whole_server_is_bounded() -> None:
     odd = Odd()
-    limits = replace(LIMITS, send_max=1_000, held_max=30_000)
+    limits = replace(LIMITS, send_max=1_000, unsent_total_max=30_000)
     async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
         odd.extra = {}
         client.write(*(client.call(number, "/test.Odd/wait") for number in range(1, 9, 2)))
@@ -186,6 +188,74 @@ async def test_what_waits_on_the_whole_server_is_bounded() -> None:
         odd.gate.set()
         await client.settle()
         assert {(await client.ended(number)).status for number in range(1, 9, 2)} == {"8"}
+
+
+async def silent(server: RpcServer, stack: AsyncExitStack, size: int) -> WireClient:
+    """A client with an answer of `size` bytes that it does not take."""
+    client = await stack.enter_async_context(wire(server, settings={WINDOW: 0}))
+    client.write(client.call(1, "/test.Odd/big", message(str(size))))
+    await client.settle()
+    return client
+
+
+def unsent(server: RpcServer) -> int:
+    """The bytes of answers that wait on the server."""
+    assert server._shared is not None
+    return server._shared.unsent.size
+
+
+async def test_answers_that_nobody_takes_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbound, "_PATIENCE_SECONDS", 0.05)
+    async with serving(Odd(), limits=replace(LIMITS, unsent_total_max=25_000)) as server, AsyncExitStack() as stack:
+        first, second = [await silent(server, stack, 10_000) for _ in range(2)]
+        await asyncio.sleep(0.06)
+        first.grow(1, 100)
+        await first.settle()
+        third = await silent(server, stack, 10_000)
+        assert (await second.ended(1)).reset == CALM
+        for client in (first, third):
+            client.grow(1, 20_000)
+            assert (await client.ended(1)).status == "0"
+        await until(lambda: unsent(server) == 0)
+
+
+async def test_an_answer_is_refused_while_all_others_are_being_taken() -> None:
+    async with serving(Odd(), limits=replace(LIMITS, unsent_total_max=25_000)) as server, AsyncExitStack() as stack:
+        clients = [await silent(server, stack, 10_000) for _ in range(3)]
+        assert clients[2].answers[1].status == "8"
+        assert unsent(server) < 25_000
+        clients[2].write(clients[2].call(3), frame(8, 0, 3, b"\0\0\x01\0"))  # an answer that fits the window goes out
+        assert (await clients[2].ended(3)).status == "0"
+
+
+async def test_one_answer_may_wait_whatever_its_size() -> None:
+    async with serving(Odd(), limits=replace(LIMITS, unsent_total_max=25_000)) as server, AsyncExitStack() as stack:
+        client = await silent(server, stack, 60_000)
+        assert unsent(server) > 60_000
+        client.grow(1, 100_000)
+        assert (await client.ended(1)).status == "0"
+
+
+async def test_messages_of_streams_are_bounded_together_too() -> None:
+    limits = replace(LIMITS, unsent_total_max=25)
+    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+        client.write(*(client.call(number, "/test.Odd/count", message("1")) for number in range(1, 21, 2)))
+        await client.settle()
+        refused = [number for number in range(1, 21, 2) if client.answers.get(number, Answer()).status == "8"]
+        assert 0 < len(refused) < 10
+        assert 0 < unsent(server) <= 25
+
+
+async def test_an_answer_that_clients_do_not_take_is_our_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Odd()) as server, wire(server, settings={WINDOW: 2**31 - 1}) as client:
+        client.grow(0, 2**30)
+        client.write(client.call(1, "/test.Odd/big", message(str(4_194_304 - 20))))
+        assert (await client.ended(1)).status == "0"
+        client.write(client.call(3, "/test.Odd/big", message("4194304")))
+        assert (await client.ended(3)).status == "8"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records if "large" in record.msg] == [
+        ("ERROR", "answer too large")
+    ]
 
 
 async def test_an_answer_that_nobody_takes_is_dropped_in_time() -> None:
@@ -204,7 +274,7 @@ async def test_a_deadline_holds_for_an_answer_that_the_client_does_not_take() ->
         assert len(answer.data) == 7
         assert answer.trailers == {"grpc-status": "4", "grpc-message": "deadline exceeded"}
         assert server._shared is not None
-        assert server._shared.held.size == 0
+        assert server._shared.unsent.size == 0
 
 
 async def test_a_client_that_reads_nothing_at_all_loses_its_connection() -> None:

@@ -64,7 +64,7 @@ async def converse(parts: list[bytes]) -> None:
         shared = server._shared
         assert shared is not None
         await until(lambda: not shared.runner.tasks)
-        assert shared.held.size == 0
+        assert (shared.received.size, shared.unsent.size) == (0, 0)
     assert not broken
     assert len(asyncio.all_tasks()) == 1
 

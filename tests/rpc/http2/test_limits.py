@@ -14,9 +14,9 @@ from grpclib.const import Cardinality, Handler, Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse
 from shortener.rpc.http2 import Limits, RpcServer, inbound, messages
-from shortener.rpc.http2.budget import Budget
+from shortener.rpc.http2.budget import Budget, Pool
 from shortener.rpc.http2.errors import ProtocolError
-from shortener.rpc.http2.outbound import Held, Outbox
+from shortener.rpc.http2.outbound import Outbound
 from tests.rpc.h2_peer import LIMITS, Odd, serving, unary
 from tests.rpc.h2_wire import WireClient, frame, head, message, wire
 from tests.support.waiting import until
@@ -336,7 +336,7 @@ def received(server: RpcServer) -> int:
     """The bytes of unfinished requests that the server holds."""
     shared = server._shared
     assert shared is not None
-    assert shared.received.size == sum(each.held for each in shared.received.receivers)
+    assert shared.received.size == sum(each.held for each in shared.received.holders)
     return shared.received.size
 
 
@@ -455,7 +455,7 @@ async def test_a_request_that_never_ends_runs_into_its_deadline() -> None:
 
 
 async def test_many_connections_with_zero_windows_hold_little() -> None:
-    limits = replace(LIMITS, send_max=100_000, held_max=2_000_000)
+    limits = replace(LIMITS, send_max=100_000, unsent_total_max=2_000_000)
     async with serving(Odd(), limits=limits) as server:
         clients = []
         for _ in range(10):
@@ -467,11 +467,11 @@ async def test_many_connections_with_zero_windows_hold_little() -> None:
             await client.settle()
         shared = server._shared
         assert shared is not None
-        assert 0 < shared.held.size <= 10 * 300_100
+        assert 0 < shared.unsent.size <= 10 * 300_100
         for client in clients:
             client.writer.close()
         await until(lambda: server.connections == 0)
-        assert shared.held.size == 0
+        assert shared.unsent.size == 0
 
 
 def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
@@ -484,9 +484,9 @@ def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
             raise RuntimeError("the handler is closed")  # as uvloop's transports say
 
     due: list[Callable[[], None]] = []
-    outbox = Outbox(Lost(), Loop(), Held())  # type: ignore[arg-type] # all that the outbox needs of them
-    outbox.write(b"on its way when the connection is lost")
-    outbox.lose()
+    outbound = Outbound(Lost(), Loop(), Pool(0), unsent_max=0)  # type: ignore[arg-type] # all that it needs of them
+    outbound.write(b"on its way when the connection is lost")
+    outbound.lose()
     [flush] = due
     flush()
-    assert not outbox.writable
+    assert not outbound.writable
