@@ -80,8 +80,8 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(autouse=True)
 def _units_run_twice(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hold the services to the contract in `tx.py`, whatever their tests are about."""
-    room = request.path.relative_to(Path(__file__).parent).parts[0]
-    if room not in USES_TRANSACTIONS or request.node.get_closest_marker("units_run_once"):
+    rooms = {path.name for path in request.path.parents}
+    if rooms.isdisjoint(USES_TRANSACTIONS) or request.node.get_closest_marker("units_run_once"):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
