@@ -20,8 +20,7 @@ from shortener.analytics.model import START, Position
 from shortener.backup import files, manifest
 from shortener.backup.manifest import Manifest
 from shortener.errors import OperatorError
-from shortener.storage.files import DATABASE, JOURNAL, KEYS, sync_directory
-from shortener.storage.sqlite.faults import reason
+from shortener.storage.files import DATABASE, JOURNAL, KEYS, make_directory, reason, sync_directory, write
 from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.sqlite.snapshot import copy_snapshot, open_snapshot
 
@@ -38,7 +37,7 @@ def back_up(data_dir: Path, target: Path, progress: Progress) -> Manifest:
     draft = target.absolute().with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
-        files.make_directory(draft)
+        make_directory(draft)
         try:
             made = _fill(data_dir, draft, progress)
             os.replace(draft, target.absolute())
@@ -74,8 +73,9 @@ def _fill(data_dir: Path, draft: Path, progress: Progress) -> Manifest:
         position = position_of(snapshot)
     _drop_moved(Segments(draft / JOURNAL), position)
     for name in KEYS:
-        with suppress(FileNotFoundError):  # never served, or the secret is configured elsewhere
-            files.copy(data_dir / name, draft / name)
+        # Some may be missing: it was never served, or the secret is configured elsewhere.
+        with suppress(FileNotFoundError), (data_dir / name).open("rb") as key:
+            files.copy(key, draft / name)
     _check_copy(draft / DATABASE)
     names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*") if path.is_file())
     made = Manifest(now, schema, {name: files.checksum(draft / name) for name in names})
@@ -96,16 +96,17 @@ def position_of(snapshot: sqlite3.Connection) -> Position:
 
 def _copy_journal(source: Path, target: Path) -> None:
     """Copy the segments as they are now; of the newest, which may be growing, whole records only."""
-    files.make_directory(target)
+    make_directory(target)
     segments = Segments(source)
     numbers = segments.numbers() if source.is_dir() else []
     for number in numbers:
         copied = target / segments.path(number).name
         try:
-            if number == numbers[-1]:
-                files.write(copied, _whole_records(segments.path(number).read_bytes()))
-            else:
-                files.copy(segments.path(number), copied)
+            with segments.path(number).open("rb") as segment:
+                if number == numbers[-1]:
+                    write(copied, _whole_records(segment.read()))
+                else:
+                    files.copy(segment, copied)
         except FileNotFoundError:  # All of it is in the database by now.
             continue
 

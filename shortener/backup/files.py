@@ -1,24 +1,23 @@
-"""Files of a backup: private, on the disk before they are named, and known by their checksums."""
+"""Files of a backup: which names they may have, and the checksums they are known by."""
 
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from shortener.analytics.journal.segments import SEGMENT_NAME
-from shortener.storage.files import DATABASE, JOURNAL, KEYS
-
-PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
+from shortener.storage.files import DATABASE, JOURNAL, KEYS, open_plain, open_private
 
 _FILES = "|".join(map(re.escape, (DATABASE, *KEYS)))
 _NAMES = re.compile(rf"{_FILES}|{JOURNAL}/{SEGMENT_NAME.pattern}")
-_PIECE = 1 << 20
+_PIECE: Final = 1 << 20
+SIZE_MAX: Final = 1 << 62
+"""Bytes; more than any file system holds."""
 
 Report = Callable[[int], None]
-"""Hears of bytes that are done."""
+"""Takes the number of bytes that have been done since the last call."""
 
 
 class Checksum(NamedTuple):
@@ -33,48 +32,35 @@ def is_ours(name: str) -> bool:
     return _NAMES.fullmatch(name) is not None
 
 
-def checksum(path: Path, report: Report = lambda size: None) -> Checksum:
-    """Return what the file is. Raises `OSError`."""
+def checksum(path: Path, size_max: int = SIZE_MAX) -> Checksum:
+    """Return the checksum of a plain file, or of a little more than its first `size_max` bytes. Raises `OSError`."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+    with open_plain(path) as file:
+        for piece in _pieces(file, size_max):
             digest.update(piece)
             size += len(piece)
-            report(len(piece))
     return Checksum(size, digest.hexdigest())
 
 
-def copy(source: Path, target: Path, report: Report = lambda size: None) -> Checksum:
-    """Copy a file to a new one for its owner alone, sync that, and return what was copied. Raises `OSError`."""
+def copy(file: BinaryIO, target: Path, size_max: int = SIZE_MAX, report: Report = lambda size: None) -> Checksum:
+    """Copy an open file to a new private one, sync that, and return what was copied. Raises `OSError`.
+
+    Of a file that is longer than `size_max` bytes only a little more is copied.
+    """
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as old, open(target, "xb", opener=_open_private) as new:
-        while piece := old.read(_PIECE):
+    with open(target, "xb", opener=open_private) as new:
+        for piece in _pieces(file, size_max):
             digest.update(piece)
             size += len(piece)
             new.write(piece)
             report(len(piece))
-        _sync(new)
+        new.flush()
+        os.fsync(new.fileno())
     return Checksum(size, digest.hexdigest())
 
 
-def write(target: Path, content: bytes) -> None:
-    """Write a new file for its owner alone, and sync it. Raises `OSError`."""
-    with open(target, "xb", opener=_open_private) as file:
-        file.write(content)
-        _sync(file)
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fchmod(file.fileno(), PRIVATE_FILE)  # whatever the umask took away
-    os.fsync(file.fileno())
-
-
-def make_directory(path: Path) -> None:
-    """Make a new directory for its owner alone. Raises `OSError`."""
-    path.mkdir(mode=PRIVATE_DIRECTORY)
-    path.chmod(PRIVATE_DIRECTORY)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+def _pieces(file: BinaryIO, size_max: int) -> Iterator[bytes]:
+    size = 0
+    while size <= size_max and (piece := file.read(_PIECE)):
+        size += len(piece)
+        yield piece

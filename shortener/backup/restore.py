@@ -13,9 +13,18 @@ from shortener.backup.backup import Progress
 from shortener.backup.manifest import Manifest
 from shortener.errors import OperatorError
 from shortener.storage.data_dir import RESTORING, lock_data_dir, make_private_file
-from shortener.storage.files import DATABASE, JOURNAL, KEYS, sync_directory
-from shortener.storage.sqlite.faults import reason
-from shortener.storage.sqlite.migrate import load_migrations, migrations_folder
+from shortener.storage.files import (
+    DATABASE,
+    JOURNAL,
+    KEYS,
+    give_to_owner,
+    make_directory,
+    open_plain,
+    reason,
+    sync_directory,
+)
+from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.snapshot import open_snapshot
 
 _STAGING = "restore.partial"
 _OURS = (
@@ -29,13 +38,14 @@ _OURS = (
 def restore(source: Path, data_dir: Path, *, force: bool, progress: Progress) -> Manifest:
     """Put the backup in `source` into `data_dir`, made if missing. `force` replaces the data that are there.
 
-    Raises `OperatorError`, also when the directory cannot be used or a server owns it.
+    What root restores belongs to the directory's owner. Raises `OperatorError`, also when the directory cannot be used
+    or a server owns it.
     """
     listed = manifest.read(source)
     known = len(load_migrations(migrations_folder()))
     if listed.schema > known:
         raise OperatorError(f"{source} is of a newer shortener: its schema is {listed.schema:04}, known is {known:04}")
-    with lock_data_dir(data_dir, is_restoring=True):
+    with lock_data_dir(data_dir, is_restoring=True, for_owner=True):
         try:
             _put_back(source, data_dir, listed, force=force, progress=progress)
         except OSError as error:
@@ -54,6 +64,9 @@ def _put_back(source: Path, data_dir: Path, listed: Manifest, *, force: bool, pr
         shutil.rmtree(staging)
     try:
         _stage(source, staging, listed, progress)
+        _check_schema(source, staging, listed)
+        for path in [staging, *staging.rglob("*")]:
+            give_to_owner(data_dir, path)
         make_private_file(marker)  # From here on a server refuses the directory.
         for path in old:
             _remove(path)
@@ -76,17 +89,29 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
         done += size
         progress(done, total)
 
-    files.make_directory(staging)
-    files.make_directory(staging / JOURNAL)
+    make_directory(staging)
+    make_directory(staging / JOURNAL)
     for name, expected in listed.files.items():
         try:
-            copied = files.copy(source / name, staging / name, report)
+            old = open_plain(source / name)
         except FileNotFoundError:
             raise OperatorError(f"{source / name} is missing: the backup cannot be used") from None
+        except OSError as error:
+            raise OperatorError(f"cannot use {source / name}: {reason(error)}") from None
+        with old:
+            copied = files.copy(old, staging / name, expected.size, report)
         if copied != expected:
             raise OperatorError(f"{source / name} is not what was backed up: its checksum differs")
     sync_directory(staging / JOURNAL)
     sync_directory(staging)
+
+
+def _check_schema(source: Path, staging: Path, listed: Manifest) -> None:
+    """See that nothing is in the schema but what its migrations have made: a trigger could change what is stored."""
+    with open_snapshot(staging / DATABASE, is_frozen=True) as raw:
+        schema = check_applied(source / DATABASE, raw, load_migrations(migrations_folder()))
+    if schema != listed.schema:
+        raise OperatorError(f"{source / manifest.NAME} is damaged: the schema is {schema:04}, not {listed.schema:04}")
 
 
 def _remove(path: Path) -> None:

@@ -13,18 +13,27 @@ from shortener.analytics.clients.visitors import parse_key
 from shortener.analytics.journal.records import unframe
 from shortener.analytics.journal.segments import Segments
 from shortener.analytics.model import Position
-from shortener.backup import audit as ledger
-from shortener.backup import files, manifest
+from shortener.backup import audit, manifest
 from shortener.backup.backup import Progress, position_of
 from shortener.errors import OperatorError
 from shortener.storage.data_dir import RESTORING
-from shortener.storage.files import DATABASE, JOURNAL, KEYS, SECRET, VISITOR_KEY
-from shortener.storage.sqlite.faults import reason
+from shortener.storage.files import (
+    DATABASE,
+    JOURNAL,
+    KEYS,
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    SECRET,
+    VISITOR_KEY,
+    open_plain,
+    reason,
+)
 from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.sqlite.snapshot import open_snapshot
 
 _INTEGRITY_LINES_MAX = 20
 _PARTS = 3
+_KEYS_SIZE_MAX = 1 << 20  # bytes
 # How long a record may look torn because it is being written.
 _PAUSES = (0.01, 0.1)
 
@@ -57,6 +66,8 @@ def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Veri
     is_backup = (directory / manifest.NAME).exists()
     if is_backup:
         found.findings += manifest.damage(directory, manifest.read(directory))
+        if found.findings:  # It cannot be restored, and its files may be anything.
+            return found
     found.findings += _modes(directory)
     try:
         _check_database(directory, found, is_frozen=is_backup, on_part=on_part)
@@ -81,7 +92,7 @@ def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_par
         (found.clicks,) = raw.execute("SELECT count(*) FROM clicks").fetchone()
         found.findings += _references(raw)
         on_part()
-        found.findings += ledger.check_links(raw, whole_since=_whole_since(raw), leaving=_leaving(raw))
+        found.findings += audit.check_links(raw, whole_since=_whole_since(raw), leaving=_leaving(raw))
         on_part()
         found.findings += _journal(directory / JOURNAL, position_of(raw), found)
 
@@ -125,7 +136,13 @@ def _journal(directory: Path, position: Position, found: Verified) -> Iterator[s
         if number < position.segment:  # Moved; it is deleted next.
             continue
         start = position.offset if number == position.segment else 0
-        offsets, size = _records(segments, number)
+        try:
+            offsets, size = _records(segments.path(number))
+        except FileNotFoundError:  # Deleted just now.
+            continue
+        except OSError as error:
+            yield f"{segments.path(number)} cannot be read: {reason(error)}"
+            continue
         found.waiting += sum(offset > start for offset in offsets)
         end = offsets[-1] if offsets else 0
         if start and start not in offsets and start < size:
@@ -134,13 +151,14 @@ def _journal(directory: Path, position: Position, found: Verified) -> Iterator[s
             yield f"journal segment {number}: the last {size - max(end, start)} bytes are no clicks"
 
 
-def _records(segments: Segments, number: int) -> tuple[list[int], int]:
-    """Return the ends of all whole records, and the size of the segment; what is being written is waited for."""
+def _records(path: Path) -> tuple[list[int], int]:
+    """Return the ends of all whole records, and the size of the segment; what is being written is waited for.
+
+    Raises `OSError`.
+    """
     for pause in (*_PAUSES, None):
-        try:
-            data = segments.path(number).read_bytes()
-        except FileNotFoundError:
-            return [], 0
+        with open_plain(path) as file:
+            data = file.read()
         offsets = [after for _, after in unframe(data)]
         if pause is None or not data or (offsets and offsets[-1] == len(data)):
             break
@@ -158,7 +176,7 @@ def _modes(directory: Path) -> Iterator[str]:
         except FileNotFoundError:
             continue
         mode = stat.S_IMODE(status.st_mode)
-        private = files.PRIVATE_DIRECTORY if stat.S_ISDIR(status.st_mode) else files.PRIVATE_FILE
+        private = PRIVATE_DIRECTORY if stat.S_ISDIR(status.st_mode) else PRIVATE_FILE
         if mode & ~private:
             yield f"{path} can be used by others: its mode is {mode:04o}, not {private:04o}"
 
@@ -172,7 +190,8 @@ def _keys(directory: Path, *, has_own_secret: bool) -> Iterator[str]:
 
 def _key(path: Path, parse: Callable[[bytes], object]) -> Iterator[str]:
     try:
-        parse(path.read_bytes())
+        with open_plain(path.resolve()) as file:  # It may be kept elsewhere, with a link to it.
+            parse(file.read(_KEYS_SIZE_MAX))
     except FileNotFoundError:
         yield f"{path} is missing: restore it from a backup"
     except OSError as error:

@@ -13,7 +13,6 @@ from shortener.idempotency.model import SECRET_SIZE
 from shortener.idempotency.service import Replays
 from shortener.idempotency.sqlite import SqliteReplayStore
 from shortener.storage import files
-from shortener.storage.sqlite.faults import reason
 from shortener.tasks import cancel, in_thread
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def load_secret(path: Path) -> bytes:
         path.chmod(0o600)  # should a restored backup have opened it to others
         return parse_secret(path, path.read_bytes())
     except OSError as error:
-        raise OperatorError(f"cannot use {path}: {reason(error)}") from error
+        raise OperatorError(f"cannot use {path}: {files.reason(error)}") from error
 
 
 def parse_secret(path: Path, text: bytes) -> bytes:

@@ -16,7 +16,6 @@ from shortener.server import tls
 from shortener.server.sockets import check_addresses
 from shortener.storage import files
 from shortener.storage.data_dir import check_data_dir, check_is_whole, owner_of
-from shortener.storage.sqlite.faults import reason
 from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
 from shortener.storage.sqlite.snapshot import open_snapshot
 
@@ -32,7 +31,7 @@ def check_start(config: Config) -> None:
     service_token(config)
     tls.server_context(config.grpc)
     load_screen(config.links)
-    check_data_dir(data_dir)
+    check_data_dir(data_dir, for_owner=True)
     check_is_whole(data_dir)
     _check_database(data_dir / files.DATABASE)
     _check_keys(config, data_dir)
@@ -63,4 +62,4 @@ def _check_keys(config: Config, data_dir: Path) -> None:
             try:
                 parse(path, path.read_bytes())
             except OSError as error:
-                raise OperatorError(f"cannot use {path}: {reason(error)}") from None
+                raise OperatorError(f"cannot use {path}: {files.reason(error)}") from None

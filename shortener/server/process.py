@@ -44,7 +44,7 @@ def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[s
     """
     path, timeout = Path(config.storage.data_dir) / files.DATABASE, config.storage.busy_timeout_seconds
     migrations = load_migrations(migrations_folder())
-    with lock_data_dir(path.parent):
+    with lock_data_dir(path.parent, for_owner=True):
         total = len(pending(path, migrations, busy_timeout_seconds=timeout))
         done = itertools.count(1)
         report(0, total)

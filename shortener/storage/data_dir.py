@@ -2,14 +2,25 @@
 
 import errno
 import fcntl
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shortener.errors import OperatorError
-from shortener.storage.files import sync_directory
-from shortener.storage.sqlite.faults import reason
+from shortener.storage.files import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    give_to_owner,
+    make_directory,
+    reason,
+    sync_directory,
+    write,
+)
+
+_log = logging.getLogger(__name__)
 
 
 class InUseError(OperatorError):
@@ -20,27 +31,36 @@ RESTORING = "restoring"
 """A file that is there while a backup is put back: until it is gone, old and new data are mixed."""
 _LOCK = "lock"
 _PID_LENGTH_MAX = 20
+_ROOT = 0
+_WRITABLE_BY_OTHERS = 0o022
 
 
-def make_data_dir(path: Path) -> None:
-    """Make sure that `path` is a directory one can write to; a new one is for its owner alone (0700).
+def make_data_dir(path: Path, *, for_owner: bool = False) -> None:
+    """Make sure that `path` is a directory one can write to and nobody else; a new one is private (0700).
 
-    Missing parents are made too, with the usual mode. Raises `OperatorError`.
+    One that others can write to is made private, with a warning. Missing parents are made too, with the usual mode.
+    `for_owner` lets root work on another user's directory, and gives a new one to its parent's owner.
+    Raises `OperatorError`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700)
-        path.chmod(0o700)  # whatever the umask took away
+        make_directory(path)
+        if for_owner:
+            give_to_owner(path.parent, path)
         sync_directory(path.parent)
     except FileExistsError:
         pass
     except OSError as error:
         raise OperatorError(f"cannot create data directory {path}: {reason(error)}") from error
-    check_data_dir(path)
+    check_data_dir(path, for_owner=for_owner)
+    _keep_others_out(path)
 
 
-def check_data_dir(path: Path) -> None:
-    """See that `path` can be the data directory, or that it could be made. Changes nothing. Raises `OperatorError`."""
+def check_data_dir(path: Path, *, for_owner: bool) -> None:
+    """See that `path` can be the data directory, or that it could be made. Changes nothing.
+
+    `for_owner`: see `make_data_dir`. Raises `OperatorError`.
+    """
     if not os.path.lexists(path):
         parent = next(each for each in path.absolute().parents if os.path.lexists(each))
         if not parent.is_dir():
@@ -52,6 +72,22 @@ def check_data_dir(path: Path) -> None:
         raise OperatorError(f"cannot use data directory {path}: it is not a directory")
     if not _is_usable(path):
         raise OperatorError(f"cannot use data directory {path}: it is not writable")
+    owner, user = path.stat().st_uid, os.geteuid()
+    if owner not in (user, _ROOT) and not (for_owner and user == _ROOT):
+        raise OperatorError(f"cannot use data directory {path}: it belongs to user {owner}, and this is user {user}")
+
+
+def _keep_others_out(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & _WRITABLE_BY_OTHERS:
+        return
+    try:
+        path.chmod(PRIVATE_DIRECTORY)
+    except OSError:
+        raise OperatorError(
+            f"cannot use data directory {path}: others can write to it (mode {mode:04o}), and it is root's to change"
+        ) from None
+    _log.warning(f"others could write to data directory {path}: its mode was {mode:04o} and is 0700 now")
 
 
 def check_is_whole(path: Path) -> None:
@@ -65,35 +101,32 @@ def _is_usable(directory: Path) -> bool:
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file for its owner alone (0600) unless there is one. Raises `OperatorError`.
+    """Make an empty private file for the directory's owner unless there is one. Raises `OperatorError`.
 
-    SQLite gives the files beside its database (-wal, -shm) the same mode.
+    SQLite gives the files beside its database (-wal, -shm) the same mode and owner.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write(path, b"")
+        give_to_owner(path.parent, path)
+        sync_directory(path.parent)
     except FileExistsError:
         return
     except OSError as error:
         raise OperatorError(f"cannot create {path}: {reason(error)}") from error
-    try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask took away
-        sync_directory(path.parent)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
-def lock_data_dir(path: Path, *, is_restoring: bool = False) -> Iterator[None]:
+def lock_data_dir(path: Path, *, is_restoring: bool = False, for_owner: bool = False) -> Iterator[None]:
     """Own the data directory, which is made if missing, until the block ends or the process dies.
 
     Raises `OperatorError`, naming the other process when there is one, and for a directory where a restore was cut
-    short, unless `is_restoring`. The lock is a file's, not a process's: a second
+    short, unless `is_restoring`. `for_owner`: see `make_data_dir`. The lock is a file's, not a process's: a second
     owner in the same process is refused as well, and a forked child would keep it (start helpers with spawn).
     """
-    make_data_dir(path)
+    make_data_dir(path, for_owner=for_owner)
     file = path / _LOCK
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
     except OSError as error:
         raise OperatorError(f"cannot open {file}: {reason(error)}") from error
     try:
@@ -109,7 +142,8 @@ def lock_data_dir(path: Path, *, is_restoring: bool = False) -> Iterator[None]:
 def _take(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.fchmod(descriptor, 0o600)
+        os.fchmod(descriptor, PRIVATE_FILE)
+        give_to_owner(path, path / _LOCK)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:

@@ -1,5 +1,7 @@
 """A data directory with links, clicks of a year, some clicks that are still in the journal, and keys."""
 
+import asyncio
+import shutil
 import time
 from pathlib import Path
 
@@ -27,9 +29,19 @@ def click_on(journal: Journal) -> None:
     journal.add(encode(LinkRef(1, short_code(0)), NOW, client, b"direct", ""))
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("filled") / "data"
+    asyncio.run(_fill(directory))
+    return directory
+
+
 @pytest.fixture
-async def data_dir(tmp_path: Path) -> Path:
-    directory = tmp_path / "data"
+def data_dir(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "data"))
+
+
+async def _fill(directory: Path) -> None:
     await fill(directory, World(LINKS, CLICKS, NOW - YEAR_SECONDS, NOW, "zipf", 1), Progress(disable=True))
     load_keys(Auth(), directory)
     load_secret(directory / "idempotency.key")
@@ -38,4 +50,3 @@ async def data_dir(tmp_path: Path) -> Path:
     async with open_journal(directory / "journal", after=START, **settings) as journal:  # type: ignore[arg-type]  # as configured
         for _ in range(WAITING):
             click_on(journal)
-    return directory

@@ -3,24 +3,29 @@ import os
 import shutil
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from shortener.backup import files as files_of_backups
+from shortener.backup import manifest
 from shortener.backup import restore as restoring
 from shortener.backup.backup import back_up
+from shortener.backup.manifest import Manifest
 from shortener.backup.restore import restore
 from shortener.backup.verify import Verified, verify
 from shortener.errors import OperatorError
 from shortener.storage.data_dir import lock_data_dir
 from tests.backup.conftest import CLICKS, LINKS, WAITING
 
+GOOD = {"size": 1, "sha256": "0" * 64}
 WELL = Verified(LINKS, 0, CLICKS, WAITING, [])
 
 
 def silent(done: int, total: int) -> None:
-    assert done <= total
+    assert done <= total + (1 << 20)
 
 
 def verified(directory: Path) -> Verified:
@@ -44,6 +49,13 @@ def files(directory: Path) -> dict[str, bytes]:
 
 def modes(directory: Path) -> set[tuple[bool, int]]:
     return {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in [directory, *directory.rglob("*")]}
+
+
+@pytest.fixture
+def kept(data_dir: Path, tmp_path: Path) -> Path:
+    """A backup."""
+    back_up(data_dir, tmp_path / "backup", silent)
+    return tmp_path / "backup"
 
 
 def test_what_is_backed_up_and_restored_is_what_was_there(data_dir: Path, tmp_path: Path) -> None:
@@ -175,27 +187,172 @@ def test_a_backup_that_was_changed_is_refused_before_anything_is_touched(
         restore(tmp_path / "backup", data_dir, force=True, progress=silent)
 
 
+LONG = 10**400
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
         ({"format": 2}, "{path} is of another version of shortener"),
-        ({"schema": 9999}, "{backup} is of a newer shortener: its schema is 9999, known is {known}"),
-        ({"files": {"../x": {"size": 1, "sha256": ""}}}, "{path} is damaged"),
-        ({"files": {"journal/../../x": {"size": 1, "sha256": ""}}}, "{path} is damaged"),
-        ({"files": []}, "{path} is damaged"),
+        ({"schema": 9998}, "{backup} is of a newer shortener: its schema is 9998, known is {known}"),
+        ({"schema": 1}, "{path} is damaged: the schema is {known}, not 0001"),
+        (
+            {"files": {"shortener.db": {"size": 1, "sha256": "0" * 64}}},
+            "{backup}/shortener.db is not what was backed up: ",
+        ),
+        *(
+            (change, "{path} is damaged")
+            for change in (
+                *({"format": value} for value in (True, 1.0, "1", None, -1, LONG)),
+                *({"created_at": value} for value in (1e999, -1, 1.5, True, "1", None, [], LONG, 10**15)),
+                *({"schema": value} for value in (-5, 10_000, 1e999, False, "1", None, {}, LONG)),
+                *({"files": value} for value in ([], {}, None, "shortener.db", {"secret": GOOD})),
+                *(
+                    {"files": {"shortener.db": GOOD, name: GOOD}}
+                    for name in (
+                        "../x",
+                        "journal/../../x",
+                        "/etc/passwd",
+                        "journal",
+                        "journal/",
+                        "",
+                        "manifest.json",
+                        "lock",
+                    )
+                ),
+                *(
+                    {"files": {"shortener.db": entry}}
+                    for entry in (
+                        {"size": -1, "sha256": "0" * 64},
+                        {"size": 1e999, "sha256": "0" * 64},
+                        {"size": True, "sha256": "0" * 64},
+                        {"size": LONG, "sha256": "0" * 64},
+                        {"size": 1, "sha256": "0" * 63},
+                        {"size": 1, "sha256": "Z" * 64},
+                        {"size": 1, "sha256": 5},
+                        {"size": 1},
+                        [1, "0" * 64],
+                        None,
+                    )
+                ),
+            )
+        ),
     ],
 )
 def test_a_list_that_cannot_be_trusted_is_refused(
-    data_dir: Path, tmp_path: Path, change: dict[str, object], line: str
+    kept: Path, tmp_path: Path, change: dict[str, object], line: str
 ) -> None:
-    backup = tmp_path / "backup"
-    back_up(data_dir, backup, silent)
-    path = backup / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path = kept / "manifest.json"
+    text = json.dumps(json.loads(path.read_text()) | change)
+    path.write_text(text.replace("Infinity", "1e999"))
     known = len(list((Path(__file__).parents[2] / "migrations" / "sqlite").iterdir()))
     with pytest.raises(OperatorError) as caught:
-        restore(backup, tmp_path / "copy", force=False, progress=silent)
-    assert str(caught.value) == line.format(path=path, backup=backup, known=f"{known:04}")
+        restore(kept, tmp_path / "copy", force=False, progress=silent)
+    assert str(caught.value).startswith(line.format(path=path, backup=kept, known=f"{known:04}"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "copy" / "shortener.db").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "5", "{", "[" * 100_000, '{"format": 1, "format": 1}', "\ud800", "NaN", '{"format": 1}']
+)
+def test_a_list_that_is_no_list_is_refused(kept: Path, tmp_path: Path, text: str) -> None:
+    (kept / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(OperatorError) as caught:
+        restore(kept, tmp_path / "copy", force=False, progress=silent)
+    assert str(caught.value) == f"{kept}/manifest.json is damaged"
+
+
+def replace_by_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def replace_by_endless_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def replace_by_link(path: Path) -> None:
+    path.symlink_to(path.with_name(f"{path.name}.elsewhere"))
+
+
+def replace_by_directory(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("name", ["shortener.db", "secret", "journal/clicks-000000000001.journal", "manifest.json"])
+@pytest.mark.parametrize("put", [replace_by_pipe, replace_by_endless_device, replace_by_link, replace_by_directory])
+def test_only_plain_files_are_restored(kept: Path, tmp_path: Path, name: str, put: Callable[[Path], None]) -> None:
+    path = kept / name
+    path.rename(path.with_name(f"{path.name}.elsewhere"))
+    put(path)
+    with pytest.raises(OperatorError) as caught:
+        restore(kept, tmp_path / "copy", force=False, progress=silent)
+    verb = "read" if name == "manifest.json" else "use"
+    assert str(caught.value) == f"cannot {verb} {path}: it is not a plain file"
+    assert not (tmp_path / "copy" / "shortener.db").exists()
+
+
+def test_a_journal_that_is_a_link_is_refused(kept: Path, tmp_path: Path) -> None:
+    (kept / "journal").rename(tmp_path / "elsewhere")
+    (kept / "journal").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OperatorError) as caught:
+        restore(kept, tmp_path / "copy", force=False, progress=silent)
+    assert str(caught.value) == f"cannot use {kept}/journal: it is a link, not a directory"
+
+
+def test_of_a_file_that_is_too_long_no_more_is_copied_than_was_backed_up(kept: Path, tmp_path: Path) -> None:
+    with (kept / "secret").open("r+b") as file:
+        file.truncate(1 << 40)
+    done: list[int] = []
+    with pytest.raises(OperatorError, match="its checksum differs"):
+        restore(kept, tmp_path / "copy", force=False, progress=lambda size, total: done.append(size))
+    assert done[-1] < 10 << 20
+    assert verified(kept).findings == [f"{kept}/secret is not what was backed up: its checksum differs"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER evil AFTER INSERT ON links BEGIN UPDATE links SET destination = 'https://evil.example/'; END",
+        "CREATE VIEW v AS SELECT * FROM accounts",
+        "DROP TRIGGER links_forgotten",
+        "ALTER TABLE links ADD COLUMN more TEXT",
+    ],
+)
+def test_a_schema_that_no_migration_makes_is_refused_though_all_checksums_are_right(
+    kept: Path, tmp_path: Path, statement: str
+) -> None:
+    with closing(sqlite3.connect(kept / "shortener.db")) as raw:
+        raw.execute("PRAGMA journal_mode = DELETE")
+        raw.execute(statement)
+    listed = manifest.read(kept)
+    (kept / "manifest.json").unlink()
+    sums = {name: files_of_backups.checksum(kept / name) for name in listed.files}
+    manifest.write(kept, Manifest(listed.created_at, listed.schema, sums))
+    with pytest.raises(OperatorError, match="it is not what its migrations make") as caught:
+        restore(kept, tmp_path / "copy", force=False, progress=silent)
+    assert str(caught.value).startswith(f"database {kept}/shortener.db ")
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["lock"]
+    assert verified(kept).findings == [str(caught.value)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
+@pytest.mark.parametrize("is_new", [False, True])
+def test_what_root_restores_belongs_to_the_directorys_owner(kept: Path, tmp_path: Path, is_new: bool) -> None:
+    owner, group = 64_123, 64_124
+    target = tmp_path / "theirs" / "data"
+    (target.parent if is_new else target).mkdir(parents=True)
+    os.chown(target.parent, owner, group)
+    if not is_new:
+        os.chown(target, owner, group)
+    restore(kept, target, force=False, progress=silent)
+    restore(kept, target, force=True, progress=silent)
+    found = {path: (path.lstat().st_uid, path.lstat().st_gid) for path in [target, *target.rglob("*")]}
+    assert found == dict.fromkeys(found, (owner, group))
+    assert len(found) == 8
+    with pytest.raises(OperatorError) as caught, lock_data_dir(target):
+        pytest.fail("opened")
+    assert str(caught.value) == f"cannot use data directory {target}: it belongs to user {owner}, and this is user 0"
 
 
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:

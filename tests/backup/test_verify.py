@@ -1,3 +1,4 @@
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -8,7 +9,8 @@ import pytest
 
 from shortener.backup.verify import Verified
 from shortener.errors import OperatorError
-from tests.backup.conftest import CLICKS, LINKS, WAITING
+from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from tests.backup.conftest import CLICKS, LINKS, NOW, WAITING
 from tests.backup.test_backup import WELL, verified
 
 
@@ -64,7 +66,14 @@ def test_a_sound_directory_has_no_findings_and_is_not_changed(data_dir: Path) ->
         ("INSERT INTO journal_position VALUES (1, 1, 5)", "the journal position 1:5 is not between two clicks"),
         ("INSERT INTO journal_position VALUES (1, 9, 0)", "the journal position 9:0 lies behind the newest segment 1"),
         ("UPDATE schema_migrations SET checksum = 'x'", "migration 0001_links.sql was edited after it was applied to"),
-        ("DELETE FROM schema_migrations WHERE version > 1", "the database needs"),
+        (
+            "CREATE TRIGGER evil AFTER INSERT ON links BEGIN DELETE FROM accounts; END",
+            "database {path} holds a foreign 'trigger evil': it is not what its migrations make",
+        ),
+        (
+            "DROP INDEX links_by_owner",
+            "database {path} lacks 'index links_by_owner': it is not",
+        ),
     ],
 )
 def test_every_disagreement_is_found(data_dir: Path, statement: str, finding: str) -> None:
@@ -74,9 +83,23 @@ def test_every_disagreement_is_found(data_dir: Path, statement: str, finding: st
     code = one(data_dir, f"SELECT short_code FROM links WHERE id = {link}")
     change(data_dir, statement.format(link=link))
     findings = verified(data_dir).findings
-    expected = finding.format(code=code, clicks=clicks, more=clicks + 1)
+    expected = finding.format(code=code, clicks=clicks, more=clicks + 1, path=data_dir / "shortener.db")
     assert [line for line in findings if line.startswith(expected)], findings
     assert all("\n" not in line for line in findings)
+
+
+def test_a_database_of_an_older_program_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    older = load_migrations(migrations_folder())[:-1]
+    migrate(tmp_path / "shortener.db", older, busy_timeout_seconds=1, clock=lambda: NOW, on_applied=lambda done: None)
+    tmp_path.chmod(0o700)
+    assert verified(tmp_path).findings == ["the database needs 1 migrations: run `shortener migrate`, then verify"]
+
+
+@pytest.mark.parametrize("name", ["secret", "visitor.key", "journal/clicks-000000000001.journal"])
+def test_a_pipe_in_place_of_a_file_is_found_and_not_waited_for(data_dir: Path, name: str) -> None:
+    (data_dir / name).unlink()
+    os.mkfifo(data_dir / name, 0o600)
+    assert verified(data_dir).findings == [f"{data_dir / name} cannot be read: it is not a plain file"]
 
 
 def test_a_link_whose_alias_was_taken_again_may_leave_clicks(data_dir: Path) -> None:

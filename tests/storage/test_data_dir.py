@@ -8,6 +8,7 @@ import pytest
 
 from shortener.errors import OperatorError
 from shortener.storage.data_dir import lock_data_dir, make_data_dir, make_private_file
+from tests.storage.conftest import NOBODY
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
@@ -110,3 +111,53 @@ def test_an_unwritable_data_directory_is_one_clear_line(commoner_dir: Path) -> N
     with pytest.raises(OperatorError) as caught:
         make_data_dir(data / "inner")
     assert str(caught.value) == f"cannot create data directory {data}/inner: Permission denied"
+
+
+@pytest.mark.parametrize("mode_before", [0o777, 0o770, 0o722, 0o1777])
+def test_a_data_directory_that_others_can_write_to_is_made_private_with_one_line(
+    tmp_path: Path, mode_before: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data"
+    path.mkdir()
+    path.chmod(mode_before)
+    with lock_data_dir(path):
+        assert mode(path) == 0o700
+    assert [record.getMessage() for record in caplog.records] == [
+        f"others could write to data directory {path}: its mode was {mode_before:04o} and is 0700 now"
+    ]
+
+
+def test_a_data_directory_of_another_user_is_refused(commoner_dir: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root, to give a directory away")
+    path = commoner_dir / "data"
+    path.mkdir(mode=0o777)
+    path.chmod(0o777)
+    os.seteuid(0)
+    os.chown(path, 64_123, 64_123)
+    os.seteuid(NOBODY)
+    with pytest.raises(OperatorError) as caught, lock_data_dir(path):
+        pytest.fail("opened")
+    line = f"cannot use data directory {path}: it belongs to user 64123, and this is user {NOBODY}"
+    assert str(caught.value) == line
+    os.seteuid(0)
+    os.chown(path, 0, 0)
+    os.seteuid(NOBODY)
+    with pytest.raises(OperatorError) as caught, lock_data_dir(path):
+        pytest.fail("opened")
+    line = f"cannot use data directory {path}: others can write to it (mode 0777), and it is root's to change"
+    assert str(caught.value) == line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a directory away")
+def test_root_works_on_anothers_directory_only_for_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.mkdir(mode=0o700)
+    os.chown(path, 64_123, 64_124)
+    with pytest.raises(OperatorError, match=r"it belongs to user 64123, and this is user 0$"), lock_data_dir(path):
+        pytest.fail("opened")
+    with lock_data_dir(path, for_owner=True):
+        make_private_file(path / "file")
+        make_data_dir(path / "inner", for_owner=True)
+    made = [path / "lock", path / "file", path / "inner"]
+    assert [(each.stat().st_uid, each.stat().st_gid) for each in made] == [(64_123, 64_124)] * 3

@@ -24,11 +24,6 @@ _HINTS = {
 }
 
 
-def reason(error: OSError) -> str:
-    """Return what the system says about `error`, without the path (the caller names it)."""
-    return error.strerror or type(error).__name__
-
-
 def unusable(path: Path, error: sqlite3.Error) -> OperatorError:
     """Return the operator's line for an error met while a database is opened or migrated."""
     return OperatorError(f"cannot use database {path}: {_HINTS.get(_primary_code(error), str(error))}")

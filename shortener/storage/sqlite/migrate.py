@@ -11,18 +11,18 @@ from pathlib import Path
 from shortener.clock import Clock
 from shortener.errors import OperatorError
 from shortener.storage.data_dir import make_private_file
+from shortener.storage.files import reason
 from shortener.storage.sqlite.connection import connect, use_wal
-from shortener.storage.sqlite.faults import reason, unusable
+from shortener.storage.sqlite.faults import unusable
 
 _NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.sql")
-_FORBIDDEN = {
-    sqlite3.SQLITE_TRANSACTION: "BEGIN, COMMIT or ROLLBACK",
-    sqlite3.SQLITE_SAVEPOINT: "SAVEPOINT",
-    sqlite3.SQLITE_ATTACH: "ATTACH or VACUUM",
-    sqlite3.SQLITE_DETACH: "DETACH",
-}
 # Rebuilding a table that others refer to needs foreign keys off; they are checked before each commit instead.
 _PRAGMAS = ("PRAGMA synchronous = FULL", "PRAGMA foreign_keys = OFF")
+_STATISTICS = {  # made by ANALYZE
+    ("table", "sqlite_stat1", "sqlite_stat1", "CREATE TABLE sqlite_stat1(tbl,idx,stat)"),
+    ("table", "sqlite_stat4", "sqlite_stat4", "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)"),
+}
+# It must stay as it is, to the letter: see `_check_schema`.
 _CREATE = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
         version INTEGER PRIMARY KEY,
@@ -122,8 +122,6 @@ def _load(file: Path) -> Migration:
         raise OperatorError(f"migration {file.name} is not UTF-8 text") from None
     except OSError as error:
         raise OperatorError(f"cannot read migration {file}: {reason(error)}") from error
-    if "\0" in script:
-        raise OperatorError(f"migration {file.name} holds a NUL character")
     return Migration(int(matched[1]), matched[2], script, hashlib.sha256(content).hexdigest())
 
 
@@ -151,15 +149,33 @@ def check_applied(path: Path, raw: sqlite3.Connection, migrations: Sequence[Migr
             raise OperatorError(f"migration {migration.file_name} was applied to {path} as {version:04}_{name}.sql")
         if checksum != migration.checksum:
             raise OperatorError(f"migration {migration.file_name} was edited after it was applied to {path}")
+    _check_schema(path, raw, migrations[: len(applied)])
     return len(applied)
 
 
+def _check_schema(path: Path, raw: sqlite3.Connection, applied: Sequence[Migration]) -> None:
+    """See that the schema is word for word what the migrations make: a foreign trigger could change what is stored."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        fresh.executescript("\n;".join((_CREATE, *(migration.script for migration in applied))))
+        made = _objects(fresh)
+    found = _objects(raw)
+    for key in sorted({**made, **found}):
+        if made.get(key) != found.get(key):
+            what = "lacks" if key not in found else "has a changed" if key in made else "holds a foreign"
+            raise OperatorError(f"database {path} {what} {' '.join(key)[:80]!r}: it is not what its migrations make")
+
+
+def _objects(raw: sqlite3.Connection) -> dict[tuple[str, str], tuple[object, ...]]:
+    """Return tables, indexes, triggers and views by kind and name."""
+    # SQLite keeps the blanks before a statement's semicolon.
+    rows = raw.execute("SELECT type, name, tbl_name, rtrim(sql, char(9, 10, 13, 32)) FROM sqlite_schema").fetchall()
+    return {(str(row[0]), str(row[1])): row for row in rows if row not in _STATISTICS}
+
+
 def _apply(raw: sqlite3.Connection, migration: Migration, now: int) -> None:
-    statements = _split(migration)
-    raw.execute("BEGIN IMMEDIATE")
     try:
-        raw.execute(_CREATE)
-        _run(raw, migration, statements)
+        # No script ends the transaction or leaves the file: a test looks at all of them.
+        raw.executescript(f"BEGIN IMMEDIATE; {_CREATE}; {migration.script}\n;")
         broken = raw.execute("PRAGMA foreign_key_check").fetchone()
         if broken is not None:
             raise OperatorError(f"migration {migration.file_name} leaves broken references in table {broken[0]}")
@@ -168,42 +184,10 @@ def _apply(raw: sqlite3.Connection, migration: Migration, now: int) -> None:
             (migration.version, migration.name, migration.checksum, now),
         )
         raw.execute("COMMIT")
+    except sqlite3.Error as error:
+        if not raw.in_transaction:  # It never began, or the engine gave it up: the disk is full, another has it locked.
+            raise
+        raise OperatorError(f"migration {migration.file_name} failed: {error}") from error
     finally:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
-
-
-def _run(raw: sqlite3.Connection, migration: Migration, statements: list[str]) -> None:
-    """Run the statements, none of which may end or leave the transaction."""
-    refused: list[str] = []
-
-    def authorize(action: int, *_: object) -> int:
-        if action in _FORBIDDEN:
-            refused.append(_FORBIDDEN[action])
-            return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK
-
-    raw.set_authorizer(authorize)
-    try:
-        for statement in statements:
-            raw.execute(statement).fetchall()
-    except sqlite3.Error as error:
-        why = f"{refused[0]} is not allowed there" if refused else str(error)
-        raise OperatorError(f"migration {migration.file_name} failed: {why}") from error
-    finally:
-        raw.set_authorizer(None)
-
-
-def _split(migration: Migration) -> list[str]:
-    """Split a script into statements: sqlite3's own `executescript` would commit before the first."""
-    statements: list[str] = []
-    statement = ""
-    for piece in re.split(r"(?<=;)", migration.script):
-        statement += piece
-        if piece.endswith(";") and sqlite3.complete_statement(statement):
-            statements.append(statement)
-            statement = ""
-    # What is left is comments and blanks, or a last statement without its semicolon. It must not end within quotes.
-    if not sqlite3.complete_statement(f"{statement}\n;"):
-        raise OperatorError(f"migration {migration.file_name} ends in the middle of a statement")
-    return [*statements, statement]
