@@ -160,7 +160,7 @@ class SlowExporter:
 
 async def test_one_account_leaves_places_for_the_exports_of_others(app: App) -> None:
     ids = [(await register(app, f"{name}@example.com"))[0] for name in ("a", "b", "c")]
-    export = rest.routes(app.accounts, SlowExporter(), app.erasure, exports_max=2)[0].handler  # type: ignore[arg-type] # all the route needs
+    export = rest.routes(app.accounts, SlowExporter(), app.privacy.erasure, exports_max=2)[0].handler  # type: ignore[arg-type] # all the route needs
 
     async def begun(user_id: str) -> AsyncIterator[bytes]:
         stream = (await export(Call(principal=Principal(user_id), query={"with_clicks": ""}))).stream
