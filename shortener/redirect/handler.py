@@ -13,11 +13,11 @@ from shortener import errors
 from shortener.clock import Clock
 from shortener.ids import NewId
 from shortener.links.model import Link
+from shortener.net.accept import prefers_problem
 from shortener.net.addresses import ClientAddresses
 from shortener.net.statuses import http_status
 from shortener.observe.request_log import RequestLog
 from shortener.redirect import pages
-from shortener.redirect.accept import prefers_problem
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
 from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting

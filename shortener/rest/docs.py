@@ -1,15 +1,16 @@
-"""The page at /docs, made of the OpenAPI document, and its assets; nothing on it comes from elsewhere."""
+"""The pages at / and /docs, made of the OpenAPI document, and their assets; nothing on them comes from elsewhere."""
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib import resources
 from typing import Any
 
 from aiohttp import web
 
-from shortener.rest.problems import MEDIA_TYPE
+from shortener.net.accept import prefers_problem
+from shortener.rest.problems import MEDIA_TYPE, http_problem
 
 Json = dict[str, Any]
 
@@ -23,13 +24,18 @@ _ASSETS = {
     "docs.svg": "image/svg+xml",
 }
 _CACHE = "public, max-age=300"
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def mount(app: web.Application, document: Json) -> None:
-    """Add /docs, its assets, /openapi.json, and /problems/{name}, where the `type` of a problem leads."""
+def mount(app: web.Application, document: Json, *, links: str) -> None:
+    """Add /, /docs, their assets, /openapi.json, and /problems/{name}, where the `type` of a problem leads.
+
+    `links` is what short URLs begin with.
+    """
     add = app.router.add_get
     add("/openapi.json", _fixed(json.dumps(document, ensure_ascii=False).encode(), "application/json"))
-    add("/docs", _rendered(document))
+    add("/", _for_browsers(_rendered(lambda: home(document, links))))
+    add("/docs", _rendered(lambda: page(document)))
     for name, content_type in _ASSETS.items():
         add(f"/docs/{name}", _fixed(resources.files(__package__).joinpath("static", name).read_bytes(), content_type))
 
@@ -39,22 +45,35 @@ def mount(app: web.Application, document: Json) -> None:
     add("/problems/{name}", problem_type)
 
 
-def _rendered(document: Json) -> Any:
-    """Return the handler of /docs, which renders the page for its first visitor, off the event loop."""
-    fixed: Any = None
+def _for_browsers(handler: _Handler) -> _Handler:
+    """Return a handler that tells clients who ask for JSON that there is only a page."""
 
     async def handle(request: web.Request) -> web.Response:
-        nonlocal fixed
-        if fixed is None:
-            content = await asyncio.to_thread(page, document)
-            fixed = _fixed(content.encode(), "text/html; charset=utf-8")
-        response: web.Response = await fixed(request)
+        if prefers_problem(request.headers.get("Accept", "")):
+            response = http_problem(404, "this is a page for browsers; /openapi.json describes the API")
+        else:
+            response = await handler(request)
+        response.headers["Vary"] = "Accept"
         return response
 
     return handle
 
 
-def _fixed(content: bytes, content_type: str) -> Any:
+def _rendered(make: Callable[[], str]) -> _Handler:
+    """Return the handler of a page, which is made for its first visitor, off the event loop."""
+    fixed: _Handler | None = None
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal fixed
+        if fixed is None:
+            content = await asyncio.to_thread(make)
+            fixed = _fixed(content.encode(), "text/html; charset=utf-8")
+        return await fixed(request)
+
+    return handle
+
+
+def _fixed(content: bytes, content_type: str) -> _Handler:
     """Return a handler that answers the same bytes each time, or 304 to who has them."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": _CACHE}
@@ -67,6 +86,13 @@ def _fixed(content: bytes, content_type: str) -> Any:
         return web.Response(body=content, headers={**headers, "Content-Type": content_type})
 
     return handle
+
+
+def home(document: Json, links: str) -> str:
+    """Return the HTML page at the root: what this is, and where to go from here."""
+    from shortener.net.templates import render  # noqa: PLC0415 - 50 ms that the start need not take
+
+    return render("shortener.rest", "home.html", info=document["info"], links=links)
 
 
 def page(document: Json) -> str:

@@ -174,7 +174,7 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
         cors.mount(web, limits.cors_origins)
     ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
     document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
-    docspage.mount(web, document)
+    docspage.mount(web, document, links=app.links.short_url(""))
     servers.gateway = HttpServer(
         web,
         settings=HttpSettings(

@@ -155,10 +155,19 @@ def test_links_that_are_not_there(server: Running, token: str, operations: list[
     assert tried >= 6
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api", "/api/urls/", "/api/urls/a/b", "/docs/none.js", "/%2e%2e/x"])
+@pytest.mark.parametrize("path", ["/nothing", "/api", "/api/urls/", "/api/urls/a/b", "/docs/none.js", "/%2e%2e/x"])
 def test_routes_that_are_not_there(server: Running, path: str) -> None:
     for method in METHODS:
         check(ask(server.gateway, method, path), 404)
+
+
+def test_the_root_is_a_page_and_an_error_to_programs(server: Running) -> None:
+    for method in ("GET", "HEAD"):
+        page = ask(server.gateway, method, "/")
+        assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    check(ask(server.gateway, "GET", "/", Accept="application/json"), 404)
+    for method in set(METHODS) - {"GET", "HEAD"}:
+        check(ask(server.gateway, method, "/"), 405)
 
 
 def test_taken_names(server: Running, token: str) -> None:

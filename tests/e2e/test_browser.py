@@ -137,6 +137,13 @@ def test_the_docs_page_and_its_script(server: Running, look: Look) -> None:
     assert outside == []
 
 
+def test_the_root_of_the_gateway(server: Running, look: Look) -> None:
+    document = look(f"http://{server.gateway}/")
+    assert heading(document).startswith("shortener")
+    assert f"curl http://{server.gateway}/api/urls" in document
+    assert f'href="http://localhost:{server.redirect.rpartition(":")[2]}/"' in document
+
+
 def test_the_pages_can_be_drawn(server: Running, tmp_path: Path) -> None:
     """Drawing needs what dumping does not: styles that the policy lets through."""
     picture = tmp_path / "page.png"

@@ -120,7 +120,7 @@ class Site:
         addresses = ClientAddresses(self.trusted_proxies, memo_max=100)
         gateway.mount(app, self.routes(), door=gateway.Door(authenticate, addresses, self.admit), settings=settings)
         ops.mount(app, serving=self.serving, registry=registry)
-        docspage.mount(app, self.document())
+        docspage.mount(app, self.document(), links="http://localhost:8081/")
         return app
 
     def document(self) -> dict[str, Any]:

@@ -141,9 +141,37 @@ async def test_the_page_is_whole_and_its_own(document: openapi.Json) -> None:
         assert f"<code>{path}</code>" in html
 
 
+async def test_the_root_tells_people_what_this_is_and_programs_that_it_is_none(document: openapi.Json) -> None:
+    outline = Outline()
+    outline.feed(docspage.home(document, "https://s.example/?<x>"))
+    assert (outline.open, outline.inline) == ([], [])
+    assert set(outline.links) == {
+        "https://s.example/?<x>",
+        "/docs",
+        "/docs/docs.css",
+        "/docs/docs.js",
+        "/docs/docs.svg",
+        "/openapi.json",
+        "/readyz",
+    }
+    async with running() as (_, client):
+        browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+        for accept, status, media_type in (
+            (browser, 200, "text/html"),
+            ("*/*", 200, "text/html"),
+            ("", 200, "text/html"),
+            ("application/json", 404, "application/problem+json"),
+            ("application/problem+json, text/html;q=0.5", 404, "application/problem+json"),
+        ):
+            async with client.get("/", headers={"Accept": accept, "Authorization": ""}) as answer:
+                assert (answer.status, answer.content_type) == (status, media_type)
+                assert answer.headers["Vary"] == "Accept"
+
+
 async def test_page_and_assets_are_served_from_here_under_a_strict_policy() -> None:
     async with running() as (_, client):
         types = {
+            "/": "text/html; charset=utf-8",
             "/docs": "text/html; charset=utf-8",
             "/docs/docs.css": "text/css; charset=utf-8",
             "/docs/docs.js": "text/javascript; charset=utf-8",
@@ -159,7 +187,7 @@ async def test_page_and_assets_are_served_from_here_under_a_strict_policy() -> N
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-            assert not re.search(r"https?://(?!localhost|www\.w3\.org)", text)
+            assert not re.search(r"https?://(?!localhost|www\.w3\.org|example\.com/)", text)
             async with client.get(path, headers={"If-None-Match": tag}) as answer:
                 assert (answer.status, await answer.read()) == (304, b"")
         async with client.get("/problems/invalid", allow_redirects=False) as answer:

@@ -1,5 +1,5 @@
 "use strict";
-// Comforts on a page that is complete without them: examples for this very server, copying them, and filtering the
+// Comforts on pages that are complete without them: examples for this very server, copying them, and filtering the
 // list of operations.
 
 for (const example of document.querySelectorAll(".example")) {
@@ -18,8 +18,8 @@ for (const example of document.querySelectorAll(".example")) {
 }
 
 const filter = document.getElementById("filter");
-filter.closest("label").hidden = false;
-filter.addEventListener("input", () => {
+if (filter) filter.closest("label").hidden = false;
+filter?.addEventListener("input", () => {
   const wanted = filter.value.trim().toLowerCase();
   for (const link of document.querySelectorAll("nav li a")) {
     const hidden = !link.textContent.toLowerCase().includes(wanted);

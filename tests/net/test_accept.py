@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.redirect.accept import prefers_problem
+from shortener.net.accept import prefers_problem
 
 
 @pytest.mark.parametrize(
