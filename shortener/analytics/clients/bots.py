@@ -7,7 +7,6 @@ names alone.
 
 import functools
 import re
-import string
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -28,7 +27,6 @@ _NAMES: Final = re.compile(
     r"|wechatdevtools|nitro-optimizer|hotjar|googleweblight|^anonymous,",
     re.IGNORECASE | re.ASCII,
 )
-_FIRST: Final = frozenset(string.ascii_lowercase + string.digits)
 _CONTACT: Final = re.compile(r"https?://", re.IGNORECASE)
 _PRODUCT: Final = re.compile(r"([^/]+)/v?[0-9][\w.]*", re.ASCII)
 
@@ -44,24 +42,19 @@ def is_bot(agent: AgentText) -> bool:
 def _listed() -> tuple[Callable[[str], object], ...]:
     """Compile the patterns, the first time in a process: a few milliseconds.
 
-    One expression of all of them takes ten times as long as these three: one is tried at the start alone, and in one
-    each pattern begins with a letter or digit, so that most places in a text are passed over at once.
+    Those that are tried at the start alone are apart from the others, and these are grouped by the letter they begin
+    with: most places in a text are then passed over at once, which is ten times as fast as one list of alternatives.
     """
     lines = resources.files(__package__).joinpath("data").joinpath("bots.txt").read_text("utf-8").splitlines()
     patterns = [line for line in lines if not line.startswith("#")] + list(_OLDER)
-    at_start = [pattern for pattern in patterns if pattern.startswith("^")]
-    words: defaultdict[str, list[str]] = defaultdict(list)
-    others = []
+    groups: defaultdict[str, list[str]] = defaultdict(list)
     for pattern in patterns:
-        if pattern[0] in _FIRST:
-            words[pattern[0]].append(pattern[1:])
-        elif pattern[0] != "^":
-            others.append(pattern)
-    by_first = [f"{first}(?:{'|'.join(rest)})" for first, rest in words.items()]
+        first = pattern[: 1 + pattern.startswith("\\")]
+        groups[first].append(pattern.removeprefix(first))
+    at_start = groups.pop("^")
     return (
         re.compile("|".join(at_start), re.ASCII).match,
-        re.compile("|".join(by_first), re.ASCII).search,
-        re.compile("|".join(others), re.ASCII).search,
+        re.compile("|".join(f"{first}(?:{'|'.join(rests)})" for first, rests in groups.items()), re.ASCII).search,
     )
 
 
