@@ -9,12 +9,16 @@ from shortener.links.model import LinkRef
 
 UNKNOWN_COUNTRY: Final = "ZZ"
 DIRECT: Final = "direct"
+OTHER: Final = "other"
+"""What stands for referrers, and for cities, of which there are too many to keep them apart."""
 NO_VISITOR: Final = b""
 
 VISITOR_SIZE: Final = 16
 USER_AGENT_MAX: Final = 512
 REFERRER_MAX: Final = 255
 CITY_MAX: Final = 100
+
+CLICKED_AT_MIN: Final = 1_577_836_800  # 2020-01-01T00:00:00Z
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -35,14 +39,6 @@ class Dimension(enum.StrEnum):
     COUNTRY = "country"
     REFERRER = "referrer"
     CITY = "city"
-
-
-class Span(enum.StrEnum):
-    """How long the period of a roll-up is, in UTC; months are those of the calendar."""
-
-    HOUR = "h"
-    DAY = "d"
-    MONTH = "m"
 
 
 class Place(NamedTuple):

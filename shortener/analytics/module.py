@@ -42,7 +42,7 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
     cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
     geo = await stack.enter_async_context(open_geo(data_dir, cities))
     agents = UserAgents(size_max=config.analytics.clients_max)
-    store = SqliteClickStore(database, count_bots=config.analytics.count_bots)
+    store = SqliteClickStore(database, count_bots=config.analytics.count_bots, values_max=config.analytics.values_max)
     journal = await stack.enter_async_context(
         open_journal(
             data_dir / files.JOURNAL,

@@ -1,21 +1,97 @@
-"""How a range is put together from roll-ups: whole months, days and hours, and ragged edges that only events know.
+"""Hours, days, weeks and months of UTC, and how a range is put together from them. Pure.
 
-Pure; the periods are those of `rollup`, in UTC. Ranges must lie in 1970 to 9999, and before the last month of that.
+Times are Unix seconds. Months are those of the proleptic Gregorian calendar, in both directions without end.
 """
 
+import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from shortener.analytics.model import Span
-from shortener.analytics.rollup import period_start
-from shortener.analytics.stats import DAY, HOUR, TimeRange
+HOUR: Final = 3_600
+DAY: Final = 86_400
+WEEK: Final = 604_800
+FOREVER: Final = 1 << 63
+"""The end of a range without one: a second after the last that the wire can name."""
 
-MONTHS_DOWN = (Span.MONTH, Span.DAY, Span.HOUR)
-DAYS_DOWN = (Span.DAY, Span.HOUR)
+_MONDAY = -3 * DAY  # 1970-01-01 was a Thursday: weeks are counted from Monday, 1969-12-29.
+_MARCH = 719_468  # Days from 0000-03-01 to 1970-01-01. A year that begins in March has its leap day at the end.
 
-# A time in the next period, seen from the start of one: months have at most 31 days.
-_BEYOND = {Span.HOUR: HOUR, Span.DAY: DAY, Span.MONTH: 31 * DAY}
+
+class Span(enum.StrEnum):
+    """How long a period is. Periods of one length are numbered in order, from wherever."""
+
+    HOUR = "h"
+    DAY = "d"
+    WEEK = "w"
+    MONTH = "m"
+
+    def number(self, time: int) -> int:
+        """Return the number of the period that holds `time`."""
+        if self is Span.HOUR:
+            return time // HOUR
+        if self is Span.DAY:
+            return time // DAY
+        return (time - _MONDAY) // WEEK if self is Span.WEEK else _month_number(time // DAY)
+
+    def start(self, number: int) -> int:
+        """Return when a period begins, by its number."""
+        if self is Span.HOUR:
+            return number * HOUR
+        if self is Span.DAY:
+            return number * DAY
+        return _MONDAY + number * WEEK if self is Span.WEEK else _month_start(number) * DAY
+
+    def floor(self, time: int) -> int:
+        """Return the start of the period that holds `time`."""
+        return self.start(self.number(time))
+
+    def ceil(self, time: int) -> int:
+        """Return `time` if a period starts there, else the start of the next one."""
+        return self.start(self.number(time - 1) + 1)
+
+
+ROLLED_UP: Final = (Span.HOUR, Span.DAY, Span.MONTH)
+"""The periods that roll-ups are kept of."""
+MONTHS_DOWN: Final = (Span.MONTH, Span.DAY, Span.HOUR)
+DAYS_DOWN: Final = (Span.DAY, Span.HOUR)
+
+
+def _month_number(day: int) -> int:
+    era, day_of_era = divmod(day + _MARCH, 146_097)  # 400 years
+    year = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
+    return (era * 400 + year) * 12 + (5 * day_of_year + 2) // 153
+
+
+def _month_start(number: int) -> int:
+    era, month_of_era = divmod(number, 4_800)
+    year, month = divmod(month_of_era, 12)
+    return era * 146_097 + year * 365 + year // 4 - year // 100 + (153 * month + 2) // 5 - _MARCH
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """The half-open range [start, end). `start` 0 and `end` FOREVER leave that side unbounded."""
+
+    start: int = 0
+    end: int = FOREVER
+
+    def __contains__(self, time: int) -> bool:
+        return self.start <= time < self.end
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no time lies in it."""
+        return self.start >= self.end
+
+    def clamp(self, start: int, end: int) -> "TimeRange":
+        """Return the part of it that lies in [start, end)."""
+        return TimeRange(max(self.start, start), min(self.end, end))
+
+    def periods(self, span: Span) -> range:
+        """Return the numbers of the periods that it touches."""
+        return range(0) if self.is_empty else range(span.number(self.start), span.number(self.end - 1) + 1)
 
 
 class Whole(NamedTuple):
@@ -52,12 +128,12 @@ def cover(within: TimeRange, spans: Sequence[Span]) -> Cover:
     if not spans:
         return Cover([], [Edge(within.start, within.end)])
     span, finer = spans[0], spans[1:]
-    first, end = _ceil(span, within.start), period_start(span, within.end)
+    first, end = span.ceil(within.start), span.floor(within.end)
     if first >= end:
         return cover(within, finer)
     before = cover(TimeRange(within.start, first), finer)
     after = cover(TimeRange(end, within.end), finer)
-    return Cover(before.wholes + list(_wholes(span, first, end)) + after.wholes, before.edges + after.edges)
+    return Cover([*before.wholes, *_wholes(span, first, end), *after.wholes], before.edges + after.edges)
 
 
 def sum_cover(within: TimeRange, spans: Sequence[Span]) -> Cover:
@@ -75,20 +151,14 @@ def sum_cover(within: TimeRange, spans: Sequence[Span]) -> Cover:
 
 def months_around(within: TimeRange) -> TimeRange:
     """Return the whole months that hold the range, which must not be empty."""
-    last = period_start(Span.MONTH, within.end - 1)
-    return TimeRange(period_start(Span.MONTH, within.start), next_start(Span.MONTH, last))
-
-
-def next_start(span: Span, start: int) -> int:
-    """Return when the period after the one that starts at `start` begins."""
-    return period_start(span, start + _BEYOND[span])
+    return TimeRange(Span.MONTH.floor(within.start), Span.MONTH.ceil(within.end))
 
 
 def _nearest(time: int, spans: Sequence[Span]) -> tuple[int, Cover]:
     """Return the start of a period of the longest span near `time`, and what lies from there to `time`."""
     span, finer = spans[0], spans[1:]
     inner, rest = _nearest(time, finer) if finer else (time, Cover([], []))
-    floor, ceiling = period_start(span, inner), _ceil(span, inner)
+    floor, ceiling = span.floor(inner), span.ceil(inner)
     if inner - floor <= ceiling - inner:
         start, sign, low, high = floor, 1, floor, inner
     else:
@@ -99,11 +169,4 @@ def _nearest(time: int, spans: Sequence[Span]) -> tuple[int, Cover]:
 
 
 def _wholes(span: Span, first: int, end: int, sign: int = 1) -> Iterator[Whole]:
-    while first < end:
-        yield Whole(span, first, sign)
-        first = next_start(span, first)
-
-
-def _ceil(span: Span, time: int) -> int:
-    start = period_start(span, time)
-    return start if start == time else next_start(span, start)
+    return (Whole(span, span.start(number), sign) for number in TimeRange(first, end).periods(span))

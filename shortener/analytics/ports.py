@@ -4,7 +4,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from shortener.analytics.model import Address, Agent, Click, Place, Position
-from shortener.analytics.stats import Granularity, Places, Tally, TimePoint, TimeRange
+from shortener.analytics.periods import Span, TimeRange
+from shortener.analytics.stats import Places, Tally, TimePoint
 from shortener.links.model import LinkRef
 from shortener.tx import Tx
 
@@ -117,16 +118,22 @@ class StatsReader(Protocol):
     """Answers statistics about one link. Each answer is of one moment and holds every acknowledged click."""
 
     async def tally(self, link_id: int, within: TimeRange) -> Tally:
-        """Return the clicks and the distinct visitors of a range; the range may reach past all time."""
+        """Return the clicks and the distinct visitors of a range; the range may reach past all time.
 
-    async def series(self, link_id: int, within: TimeRange, granularity: Granularity) -> list[TimePoint]:
+        Of referrers only the `REFERRERS_MAX` with most clicks, then by name, are returned.
+        """
+
+    async def series(self, link_id: int, within: TimeRange, span: Span) -> list[TimePoint]:
         """Return the periods that have clicks in the range, oldest first. Only what lies in the range counts.
 
         The caller sees to it that the range does not touch more periods than it can bear.
         """
 
     async def places(self, link_id: int, *, cities_max: int) -> Places:
-        """Return all countries, and at most `cities_max` cities, of all clicks ever."""
+        """Return all countries, and at most `cities_max` cities, of all clicks ever.
+
+        A city that is `other` comes behind all that are named.
+        """
 
     async def first_hour(self, link_id: int) -> int | None:
         """Return the start of the hour of the earliest click, None without clicks."""

@@ -2,7 +2,7 @@
 
 from shortener.analytics import wire
 from shortener.analytics.service import AnalyticsService
-from shortener.analytics.stats import PLACES_DEFAULT, PLACES_MAX, POINTS_MAX, Granularity
+from shortener.analytics.stats import GRANULARITIES, PLACES_DEFAULT, PLACES_MAX, POINTS_MAX
 from shortener.errors import Code
 from shortener.gen.analytics import GetGeoStatsResponse, GetStatsResponse, GetTimeSeriesResponse
 from shortener.rest.routes import Call, Query, Reply, Route
@@ -12,8 +12,9 @@ END = Query("end_time", int, "Unix seconds of the first moment not counted; 0 or
 GRANULARITY = Query(
     "granularity",
     str,
-    f"Length of the periods, in UTC; weeks start on Monday; absent or empty: day. At most {POINTS_MAX:,} points.",
-    choices=(*(step.value for step in Granularity), ""),
+    f"Length of the periods, in UTC; weeks start on Monday; absent or empty: day. At most {POINTS_MAX:,} points:"
+    " the last ones where a side is unbounded.",
+    choices=(*GRANULARITIES, ""),
 )
 LIMIT = Query(
     "limit",

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
+from shortener.analytics.periods import DAY, HOUR
 from shortener.analytics.ports import ClickRemoval
-from shortener.analytics.stats import DAY, HOUR
 from shortener.clock import Clock
 from shortener.tasks import cancel
 from shortener.tx import Transactions, Tx, for_a_moment

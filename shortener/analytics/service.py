@@ -3,25 +3,23 @@
 from collections.abc import Callable, Mapping
 
 from shortener import errors
-from shortener.analytics.model import Click
+from shortener.analytics.model import CLICKED_AT_MIN, Click
+from shortener.analytics.periods import DAY, FOREVER, Span, TimeRange
 from shortener.analytics.ports import ClickStore, DescribeClick, StatsReader
 from shortener.analytics.stats import (
-    DAY,
-    FOREVER,
     POINTS_MAX,
     CityCount,
     CountryCount,
     GeoStats,
-    Granularity,
     Stats,
     TimePoint,
-    TimeRange,
     fill,
     parse_granularity,
     parse_places_limit,
     parse_range,
     percentage,
     rank_countries,
+    rank_referrers,
 )
 from shortener.clock import Clock
 from shortener.idempotency import Answer, Asked, Replays
@@ -106,29 +104,28 @@ class AnalyticsService:
             total_clicks=total,
             unique_visitors=tally.unique_visitors,
             countries=self._ranked(tally.countries, total),
-            referrers=tally.referrers,
+            referrers=rank_referrers(tally.referrers, total),
             devices=tally.devices,
         )
 
     async def time_series(
         self, short_code: str, start: int, end: int, granularity: str, *, owner_id: str | None = None
     ) -> list[TimePoint]:
-        """Return one point for each hour, day or week that [start, end) touches, oldest first.
+        """Return one point for each hour, day, week or month that [start, end) touches, oldest first.
 
         A side that is 0 is unbounded: the series then runs from the link's creation or its first click, whichever is
-        earlier, or up to the end of the period that holds now. The first and the last point count only what lies in
-        the range. Raises `errors.Invalid` (also for more than 10,000 points), `errors.NotFound`.
+        earlier, or up to the end of the period that holds now; of more than 10,000 points it has the last ones. The
+        first and the last point count only what lies in the range. Raises `errors.Invalid` (for more than 10,000
+        points too where both sides are given), `errors.NotFound`.
         """
-        asked, step = parse_range(start, end), parse_granularity(granularity)
+        asked, span = parse_range(start, end), parse_granularity(granularity)
+        if start and end and len(asked.periods(span)) > POINTS_MAX:
+            raise errors.Invalid(f"the range has more than {POINTS_MAX} points", field="granularity")
         link = await self._links.get(short_code, owner_id=owner_id)
-        within = await self._bounded(link, asked, step)
-        if within.points(step) > POINTS_MAX:
-            raise errors.Invalid(
-                f"the range has more than {POINTS_MAX} points of one {step.value}", field="granularity"
-            )
+        within = await self._bounded(link, asked, span)
         if within.is_empty:
             return []
-        return fill(await self._reader.series(link.id, within, step), within, step)
+        return fill(await self._reader.series(link.id, within, span), within, span)
 
     async def geo_stats(self, short_code: str, limit: int, *, owner_id: str | None = None) -> GeoStats:
         """Return the `limit` countries and the `limit` cities with most clicks over all time; 0 means 10.
@@ -160,15 +157,15 @@ class AnalyticsService:
         self._replays.keep(tx, asked, (click_id,))
         return click_id
 
-    async def _bounded(self, link: Link, within: TimeRange, step: Granularity) -> TimeRange:
-        """Return the range with the sides it leaves open decided."""
+    async def _bounded(self, link: Link, within: TimeRange, span: Span) -> TimeRange:
+        """Return the range with the sides it leaves open decided, `POINTS_MAX` periods at most."""
         start, end = within.start, within.end
         if not start:
             first = await self._reader.first_hour(link.id)
-            start = link.created_at if first is None else min(link.created_at, first)
+            start = span.floor(link.created_at if first is None else min(link.created_at, first))
         if end == FOREVER:
-            end = step.floor(self._clock()) + step.seconds
-        return TimeRange(step.floor(start) if not within.start else start, end)
+            end = span.ceil(self._clock() + 1)
+        return TimeRange(max(start, span.start(span.number(end - 1) - POINTS_MAX + 1)), end)
 
     def _ranked(self, counts: Mapping[str, int], total: int) -> list[CountryCount]:
         return rank_countries(counts, {code: self._country_name(code) for code in counts}, total)
@@ -181,8 +178,8 @@ def _click_id(answer: Answer) -> int:
 
 
 def _parse_click_time(at: int, now: int) -> int:
-    if at < 0:
-        raise errors.Invalid("timestamp must not be negative", field="timestamp")
+    if at < 0 or 0 < at < CLICKED_AT_MIN:
+        raise errors.Invalid("timestamp must be 0 or Unix seconds since 2020", field="timestamp")
     if at > now + AHEAD_MAX_SECONDS:
         raise errors.Invalid("timestamp must not be more than a day ahead", field="timestamp")
     return at or now

@@ -3,84 +3,30 @@
 All times are Unix seconds in UTC.
 """
 
-import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from shortener import errors
-
-HOUR = 3_600
-DAY = 86_400
-WEEK = 604_800
-MONDAY = -3 * DAY  # 1970-01-01 was a Thursday: weeks are counted from Monday, 1969-12-29.
-
-FOREVER = 1 << 63  # The end of a range without one: a second after the last that the wire can name.
+from shortener.analytics.model import OTHER
+from shortener.analytics.periods import FOREVER, Span, TimeRange
 
 POINTS_MAX = 10_000
 PLACES_DEFAULT = 10
 PLACES_MAX = 1_000
+REFERRERS_MAX = 1_000
+"""Referrers that are answered by name; all others are one row, `other`."""
+
+GRANULARITIES: Mapping[str, Span] = {"hour": Span.HOUR, "day": Span.DAY, "week": Span.WEEK, "month": Span.MONTH}
+"""How long the periods of a series may be. Weeks start on Monday."""
 
 
-class Granularity(enum.Enum):
-    """How long the periods of a series are. Weeks start on Monday."""
-
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-
-    @property
-    def seconds(self) -> int:
-        """The length of one period."""
-        return _SECONDS[self]
-
-    def floor(self, time: int) -> int:
-        """Return the start of the period that holds `time`; for a week around 1970 it may be negative."""
-        origin = MONDAY if self is Granularity.WEEK else 0
-        return time - (time - origin) % self.seconds
-
-    def ceil(self, time: int) -> int:
-        """Return `time` if a period starts there, else the start of the next one."""
-        return self.floor(time + self.seconds - 1)
-
-
-_SECONDS = {Granularity.HOUR: HOUR, Granularity.DAY: DAY, Granularity.WEEK: WEEK}
-
-
-def parse_granularity(text: str) -> Granularity:
+def parse_granularity(text: str) -> Span:
     """Return the granularity of this name; none means day. Raises `errors.Invalid`."""
-    if not text:
-        return Granularity.DAY
-    try:
-        return Granularity(text)
-    except ValueError:
-        raise errors.Invalid("granularity must be hour, day or week", field="granularity") from None
-
-
-@dataclass(frozen=True, slots=True)
-class TimeRange:
-    """The half-open range [start, end). `start` 0 and `end` FOREVER leave that side unbounded."""
-
-    start: int = 0
-    end: int = FOREVER
-
-    def __contains__(self, time: int) -> bool:
-        return self.start <= time < self.end
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no time lies in it."""
-        return self.start >= self.end
-
-    def clamp(self, start: int, end: int) -> "TimeRange":
-        """Return the part of it that lies in [start, end)."""
-        return TimeRange(max(self.start, start), min(self.end, end))
-
-    def points(self, granularity: Granularity) -> int:
-        """Return how many periods it touches."""
-        if self.is_empty:
-            return 0
-        return (granularity.floor(self.end - 1) - granularity.floor(self.start)) // granularity.seconds + 1
+    span = GRANULARITIES.get(text or "day")
+    if span is None:
+        raise errors.Invalid("granularity must be hour, day, week or month", field="granularity")
+    return span
 
 
 def parse_range(start_time: int, end_time: int) -> TimeRange:
@@ -113,7 +59,7 @@ class CountryCount(NamedTuple):
 
 
 class ReferrerCount(NamedTuple):
-    """Clicks from one page's origin, or `direct`."""
+    """Clicks from one page's origin, or `direct`; `other` are those from pages that are not listed."""
 
     referrer: str
     clicks: int
@@ -150,13 +96,13 @@ class TimePoint(NamedTuple):
 class Tally:
     """The clicks of a range as a reader counts them: by device, by country code and by referrer.
 
-    `devices` has every click once. `referrers` is complete, biggest first, then by name.
+    `devices` has every click once. `referrers` are the biggest, `REFERRERS_MAX` at most, and none of them is `other`.
     """
 
     unique_visitors: int
     devices: DeviceCounts
     countries: Mapping[str, int]
-    referrers: Sequence[ReferrerCount]
+    referrers: Mapping[str, int]
 
     @property
     def clicks(self) -> int:
@@ -182,7 +128,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Everything GetStats answers about a range. Both lists are complete, biggest first, then by name."""
+    """Everything GetStats answers about a range. Both lists are biggest first, then by name, and add up to the total.
+
+    The last referrer is `other` where there are more than `REFERRERS_MAX`, or more came in an hour than are kept apart.
+    """
 
     short_code: str
     total_clicks: int
@@ -211,10 +160,16 @@ def rank_countries(counts: Mapping[str, int], names: Mapping[str, str], total: i
     return [CountryCount(code, names[code], clicks, percentage(clicks, total)) for code, clicks in ranked]
 
 
-def fill(points: Iterable[TimePoint], within: TimeRange, granularity: Granularity) -> list[TimePoint]:
+def rank_referrers(counts: Mapping[str, int], total: int) -> list[ReferrerCount]:
+    """Return referrers by clicks, biggest first, then by name, and last as `other` what they lack of the total."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = total - sum(counts.values())
+    if rest:
+        ranked.append((OTHER, rest))
+    return [ReferrerCount(name, clicks, percentage(clicks, total)) for name, clicks in ranked]
+
+
+def fill(points: Iterable[TimePoint], within: TimeRange, span: Span) -> list[TimePoint]:
     """Return one point for each period that `within` touches, oldest first, zero where `points` has none."""
-    if within.is_empty:
-        return []
     known = {point.timestamp: point for point in points}
-    starts = range(granularity.floor(within.start), within.end, granularity.seconds)
-    return [known.get(start) or TimePoint(start, 0, 0) for start in starts]
+    return [known.get(start) or TimePoint(start, 0, 0) for start in map(span.start, within.periods(span))]

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from pyroaring import BitMap
 
-from shortener.analytics.model import Dimension, Span
-from shortener.analytics.rollup import period_start
+from shortener.analytics.model import Dimension
+from shortener.analytics.periods import ROLLED_UP, Span
 
 K = TypeVar("K")
 Slot: TypeAlias = tuple[int, str, str]
@@ -32,6 +32,7 @@ _LAST_VISITOR = "SELECT coalesce(max(id), 0) FROM visitors"
 _HOUR = 3_600
 # Of every click there is one value of each of these; a city only where it is known.
 _COMPLETE = (Dimension.DEVICE, Dimension.COUNTRY, Dimension.REFERRER)
+_SPANS = {span.value: span for span in ROLLED_UP}
 _NEXT_LONGER = ((Span.HOUR, Span.DAY), (Span.DAY, Span.MONTH))
 _WORDS = {Span.HOUR: "hours", Span.DAY: "days", Span.MONTH: "months"}
 
@@ -103,16 +104,16 @@ def _add_events(account: _Account, rows: Iterable[tuple[Any, ...]]) -> None:
 def _add_rollups(account: _Account, rows: Iterable[tuple[Any, ...]]) -> None:
     for _, span, period, dimension, value, clicks in rows:
         try:
-            account.rollups[Span(span)][period, Dimension(dimension), value] = clicks
-        except ValueError:
+            account.rollups[_SPANS[span]][period, Dimension(dimension), value] = clicks
+        except (KeyError, ValueError):
             account.faults.append(f"a roll-up has the unknown span {span!r} or dimension {dimension!r}")
 
 
 def _add_sets(account: _Account, rows: Iterable[tuple[Any, ...]], last_visitor: int) -> None:
     for _, span, period, count, blob in rows:
         try:
-            members = account.sets[Span(span)][period] = BitMap.deserialize(blob)
-        except ValueError:
+            members = account.sets[_SPANS[span]][period] = BitMap.deserialize(blob)
+        except (KeyError, ValueError):
             account.faults.append(f"the visitor set {_period(span, period)} is damaged")
             continue
         if len(members) != count or (members and members.max() > last_visitor):
@@ -136,11 +137,11 @@ def _faults(account: _Account, whole_since: int) -> Iterator[str]:
     for short, long in _NEXT_LONGER:
         sums: Counts = Counter()
         for (start, kind, value), clicks in account.rollups[short].items():
-            sums[period_start(long, start), kind, value] += clicks
+            sums[long.floor(start), kind, value] += clicks
         yield from _different(f"roll-ups of {_WORDS[long]}", account.rollups[long], _WORDS[short], sums)
         unions: Members = {}
         for start, members in account.sets[short].items():
-            unions.setdefault(period_start(long, start), BitMap()).update(members)
+            unions.setdefault(long.floor(start), BitMap()).update(members)
         yield from _different(f"visitor sets of {_WORDS[long]}", account.sets[long], _WORDS[short], unions)
 
 

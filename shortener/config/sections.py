@@ -139,6 +139,7 @@ class Analytics:
     city_database: str = ""
     trusted_proxies: tuple[str, ...] = ()
     count_bots: bool = True
+    values_max: int = _number(1000, 1, 100_000)
     clients_max: int = _number(10_000, 1, 10_000_000)
     visitor_key_rotation: Literal["never", "daily"] = "never"
     retention_days: int = _number(0, 0, 36_500)

@@ -5,19 +5,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from shortener.analytics.model import NO_VISITOR, Click, Position
+from shortener.analytics.periods import Span, TimeRange
 from shortener.analytics.stats import (
     CityClicks,
     CityCount,
     CountryCount,
     DeviceCounts,
     GeoStats,
-    Granularity,
     Places,
     ReferrerCount,
     Stats,
     Tally,
     TimePoint,
-    TimeRange,
 )
 from shortener.tx import Tx
 
@@ -25,7 +24,8 @@ COUNTRIES = {"DE": "Germany", "AT": "Austria", "CH": "Switzerland", "FR": "Franc
 """Their names are in another order than their codes."""
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-LENGTHS = {"hour": dt.timedelta(hours=1), "day": dt.timedelta(days=1), "week": dt.timedelta(weeks=1)}
+NAMES = {Span.HOUR: "hour", Span.DAY: "day", Span.WEEK: "week", Span.MONTH: "month"}
+NAMED_MAX = 1_000
 
 
 def country_name(code: str) -> str:
@@ -33,7 +33,7 @@ def country_name(code: str) -> str:
 
 
 def period_of(time: int, granularity: str) -> int:
-    """The start of the hour, day or week of a time, by the calendar of the standard library."""
+    """The start of the hour, day, week or month of a time, by the calendar of the standard library."""
     moment = EPOCH + dt.timedelta(seconds=time)
     start = moment.replace(minute=0, second=0)
     if granularity != "hour":
@@ -41,7 +41,15 @@ def period_of(time: int, granularity: str) -> int:
     if granularity == "week":
         monday = start.date().toordinal() - start.weekday()
         return (monday - EPOCH.date().toordinal()) * 86_400
+    if granularity == "month":
+        start = start.replace(day=1)
     return int((start - EPOCH).total_seconds())
+
+
+def next_period(start: int, granularity: str) -> int:
+    """The start of the period after the one that starts then."""
+    longest = {"hour": 3_600, "day": 86_400, "week": 604_800, "month": 31 * 86_400}[granularity]
+    return period_of(start + longest, granularity)
 
 
 def visitors_of(clicks: Iterable[Click]) -> int:
@@ -57,6 +65,9 @@ def stats_of(short_code: str, clicks: Sequence[Click], start: int, end: int) -> 
     chosen = [click for click in clicks if click.at >= start and (not end or click.at < end)]
     countries = counts_of(click.country for click in chosen)
     countries.sort(key=lambda item: (-item[1], country_name(item[0])))
+    referrers = counts_of(click.referrer for click in chosen)
+    named = [item for item in referrers if item[0] != "other"][:NAMED_MAX]
+    rest = len(chosen) - sum(n for _, n in named)
     devices = Counter(str(click.device) for click in chosen)
     return Stats(
         short_code=short_code,
@@ -64,7 +75,7 @@ def stats_of(short_code: str, clicks: Sequence[Click], start: int, end: int) -> 
         unique_visitors=visitors_of(chosen),
         countries=[CountryCount(code, country_name(code), n, 100 * n / len(chosen)) for code, n in countries],
         referrers=[
-            ReferrerCount(name, n, 100 * n / len(chosen)) for name, n in counts_of(click.referrer for click in chosen)
+            ReferrerCount(name, n, 100 * n / len(chosen)) for name, n in [*named, *([("other", rest)] if rest else [])]
         ],
         devices=DeviceCounts(devices["mobile"], devices["desktop"], devices["tablet"], devices["other"]),
     )
@@ -73,27 +84,27 @@ def stats_of(short_code: str, clicks: Sequence[Click], start: int, end: int) -> 
 def series_of(
     clicks: Sequence[Click], start: int, end: int, granularity: str, *, created_at: int, now: int
 ) -> list[TimePoint]:
-    length = int(LENGTHS[granularity].total_seconds())
     if start:
         period = period_of(start, granularity)
     else:
         period = period_of(min([created_at, *(click.at for click in clicks)]), granularity)
-    stop = end or period_of(now, granularity) + length
+    stop = end or next_period(period_of(now, granularity), granularity)
     if start >= stop:
         return []
     chosen = [click for click in clicks if start <= click.at < stop]
     points = []
     while period < stop:
-        inside = [click for click in chosen if period <= click.at < period + length]
+        after = next_period(period, granularity)
+        inside = [click for click in chosen if period <= click.at < after]
         points.append(TimePoint(period, len(inside), visitors_of(inside)))
-        period += length
+        period = after
     return points
 
 
 def geo_of(clicks: Sequence[Click], limit: int) -> GeoStats:
     countries = sorted(Counter(click.country for click in clicks).items(), key=lambda i: (-i[1], country_name(i[0])))
     cities = Counter((click.city, click.country) for click in clicks if click.city)
-    ranked = sorted(cities.items(), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(cities.items(), key=lambda item: (item[0][0] == "other", -item[1], item[0]))
     return GeoStats(
         countries=[
             CountryCount(code, country_name(code), n, 100 * n / len(clicks)) for code, n in countries[: limit or 10]
@@ -132,14 +143,14 @@ class NaiveClicks:
             unique_visitors=stats.unique_visitors,
             devices=stats.devices,
             countries={count.country_code: count.clicks for count in stats.countries},
-            referrers=stats.referrers,
+            referrers={count.referrer: count.clicks for count in stats.referrers if count.referrer != "other"},
         )
 
-    async def series(self, link_id: int, within: TimeRange, granularity: Granularity) -> list[TimePoint]:
+    async def series(self, link_id: int, within: TimeRange, span: Span) -> list[TimePoint]:
         periods: dict[int, list[Click]] = {}
         for click in sorted(self.counted(link_id), key=lambda click: click.at):
             if click.at in within:
-                periods.setdefault(period_of(click.at, granularity.value), []).append(click)
+                periods.setdefault(period_of(click.at, NAMES[span]), []).append(click)
         return [TimePoint(period, len(clicks), visitors_of(clicks)) for period, clicks in periods.items()]
 
     async def places(self, link_id: int, *, cities_max: int) -> Places:

@@ -302,7 +302,7 @@ class Tables:
 
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
-        self.store = SqliteClickStore(database, count_bots=True)
+        self.store = SqliteClickStore(database, count_bots=True, values_max=1000)
 
     def count(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Mapping[LinkRef, int]:
         statement = "UPDATE links SET clicks = clicks + ? WHERE id = ?"

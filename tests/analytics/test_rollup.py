@@ -1,15 +1,24 @@
 """Roll-ups against the naive way, with the calendar of `datetime`."""
 
 from collections import Counter
-from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.analytics.model import Click, Device, Dimension, Span
-from shortener.analytics.rollup import HourCounts, LinkHour, Period, period_start, roll_up, visitors_by_period
+from shortener.analytics.model import Click, Device, Dimension
+from shortener.analytics.periods import ROLLED_UP
+from shortener.analytics.rollup import (
+    LinkHour,
+    Period,
+    RollUp,
+    Slot,
+    chosen_values,
+    roll_up,
+    visitors_by_period,
+    without,
+)
 from tests.analytics.builders import NOW, a_click, a_ref, a_visitor
+from tests.analytics.naive import NAMES, period_of
 
 LAST_SECOND = 253_402_300_799  # 9999-12-31 23:59:59
 
@@ -26,62 +35,30 @@ clicks = st.builds(
 )
 
 
-def naive_start(span: Span, at: int) -> int:
-    moment = datetime.fromtimestamp(at, UTC).replace(minute=0, second=0)
-    if span is not Span.HOUR:
-        moment = moment.replace(hour=0)
-    return int((moment.replace(day=1) if span is Span.MONTH else moment).timestamp())
-
-
-@given(st.sampled_from(Span), st.integers(0, LAST_SECOND))
-def test_periods_start_where_the_calendar_says(span: Span, at: int) -> None:
-    assert period_start(span, at) == naive_start(span, at)
-
-
-@pytest.mark.parametrize(
-    ("span", "moment", "expected"),
-    [
-        (Span.MONTH, "2024-02-29T23:59:59", "2024-02-01T00:00:00"),
-        (Span.MONTH, "2024-03-01T00:00:00", "2024-03-01T00:00:00"),
-        (Span.MONTH, "9999-12-31T23:59:59", "9999-12-01T00:00:00"),
-        (Span.DAY, "2023-12-31T23:59:59", "2023-12-31T00:00:00"),
-        (Span.HOUR, "1970-01-01T00:59:59", "1970-01-01T00:00:00"),
-    ],
-)
-def test_periods_begin_at_their_very_first_second(span: Span, moment: str, expected: str) -> None:
-    def seconds(text: str) -> int:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-
-    assert period_start(span, seconds(moment)) == seconds(expected)
-
-
 @given(st.lists(clicks, max_size=40))
 def test_hours_hold_every_click_once_in_each_dimension(batch: list[Click]) -> None:
-    expected: Counter[tuple[int, int, Dimension, str]] = Counter()
+    expected: Counter[tuple[Slot, str]] = Counter()
     for click in batch:
-        hour = (click.ref.id, naive_start(Span.HOUR, click.at))
-        expected[(*hour, Dimension.DEVICE, click.device)] += 1
-        expected[(*hour, Dimension.COUNTRY, click.country)] += 1
-        expected[(*hour, Dimension.REFERRER, click.referrer)] += 1
+        hour = (click.ref.id, period_of(click.at, "hour"))
+        expected[Slot(*hour, Dimension.DEVICE), click.device] += 1
+        expected[Slot(*hour, Dimension.COUNTRY), click.country] += 1
+        expected[Slot(*hour, Dimension.REFERRER), click.referrer] += 1
         if click.city:
-            expected[(*hour, Dimension.CITY, f"{click.country}|{click.city}")] += 1
+            expected[Slot(*hour, Dimension.CITY), f"{click.country}|{click.city}"] += 1
 
-    hours = roll_up(batch)
-
-    assert {(*hour, *key): count for hour, counts in hours.items() for key, count in counts.clicks.items()} == expected
-    assert list(hours) == sorted(hours)
+    assert roll_up(batch).clicks == expected
 
 
 @given(st.lists(clicks, max_size=40))
 def test_visitors_belong_to_their_hour_day_and_month(batch: list[Click]) -> None:
     expected: dict[Period, set[bytes]] = {}
     for click in batch:
-        for span in Span:
+        for span in ROLLED_UP:
             if click.visitor:
-                period = Period(click.ref.id, span, naive_start(span, click.at))
+                period = Period(click.ref.id, span, period_of(click.at, NAMES[span]))
                 expected.setdefault(period, set()).add(click.visitor)
 
-    found = list(visitors_by_period(roll_up(batch)))
+    found = list(visitors_by_period(roll_up(batch).visitors))
 
     assert dict(found) == expected
     assert len(found) == len(expected)
@@ -90,18 +67,51 @@ def test_visitors_belong_to_their_hour_day_and_month(batch: list[Click]) -> None
 def test_one_click_as_a_whole() -> None:
     click = a_click(7, at=NOW + 5, country="DE", city="Berlin", visitor=a_visitor(3))
 
-    assert roll_up([click]) == {
-        LinkHour(7, NOW): HourCounts(
+    assert roll_up([click]) == RollUp(
+        Counter(
             {
-                (Dimension.DEVICE, "desktop"): 1,
-                (Dimension.COUNTRY, "DE"): 1,
-                (Dimension.REFERRER, "direct"): 1,
-                (Dimension.CITY, "DE|Berlin"): 1,
-            },
-            {a_visitor(3)},
-        )
-    }
+                (Slot(7, NOW, Dimension.DEVICE), "desktop"): 1,
+                (Slot(7, NOW, Dimension.COUNTRY), "DE"): 1,
+                (Slot(7, NOW, Dimension.REFERRER), "direct"): 1,
+                (Slot(7, NOW, Dimension.CITY), "DE|Berlin"): 1,
+            }
+        ),
+        {LinkHour(7, NOW): {a_visitor(3)}},
+    )
 
 
 def test_no_clicks_roll_up_to_nothing() -> None:
-    assert roll_up([]) == {}
+    assert roll_up([]) == RollUp()
+
+
+def test_what_visitors_choose_is_told_in_the_order_it_came() -> None:
+    batch = [
+        a_click(referrer="https://b.example", city="Bonn"),
+        a_click(referrer="https://a.example", city="Bonn", country="US"),
+        a_click(referrer="https://b.example"),
+        a_click(referrer="direct", city="other"),
+        a_click(at=NOW + 3600, referrer="other", city="Bonn"),
+    ]
+
+    assert {slot: list(values) for slot, values in chosen_values(batch).items()} == {
+        Slot(1, NOW, Dimension.REFERRER): ["https://b.example", "https://a.example"],
+        Slot(1, NOW, Dimension.CITY): ["DE|Bonn", "US|Bonn"],
+        Slot(1, NOW + 3600, Dimension.CITY): ["DE|Bonn"],
+    }
+
+
+def test_crowded_values_become_other_in_their_hour_alone() -> None:
+    crowded = {
+        Slot(1, NOW, Dimension.REFERRER): {"https://b.example"},
+        Slot(1, NOW, Dimension.CITY): {"DE|Bonn"},
+    }
+    click = a_click(referrer="https://b.example", city="Bonn")
+
+    assert without(click, crowded) == a_click(referrer="other", city="other")
+    for spared in (
+        a_click(at=NOW + 3600, referrer="https://b.example", city="Bonn"),
+        a_click(2, referrer="https://b.example", city="Bonn"),
+        a_click(referrer="https://a.example", city="Bonn", country="US"),
+        a_click(),
+    ):
+        assert without(spared, crowded) == spared

@@ -102,6 +102,7 @@ async def test_ranges_of_statistics(stub: pb.AnalyticsServiceStub, analytics: An
         ("day", [TODAY - DAY, TODAY]),
         ("hour", [TODAY - 2 * 3600, TODAY - 3600, TODAY]),
         ("week", [TODAY - 4 * DAY]),
+        ("month", [TODAY - 14 * DAY]),
     ],
 )
 async def test_time_series(
@@ -162,7 +163,7 @@ async def test_what_is_invalid_names_its_field(stub: pb.AnalyticsServiceStub) ->
         "timestamp": stub.track_click(a_track(timestamp=-1)),
         "start_time": stub.get_stats(pb.GetStatsRequest(short_code="abc1234", start_time=2, end_time=1)),
         "end_time": stub.get_stats(pb.GetStatsRequest(short_code="abc1234", end_time=-1)),
-        "granularity": stub.get_time_series(pb.GetTimeSeriesRequest(short_code="abc1234", granularity="month")),
+        "granularity": stub.get_time_series(pb.GetTimeSeriesRequest(short_code="abc1234", granularity="year")),
         "limit": stub.get_geo_stats(pb.GetGeoStatsRequest(short_code="abc1234", limit=1001)),
     }
     for field, call in calls.items():

@@ -16,12 +16,14 @@ from shortener.analytics.stats import (
     TimePoint,
 )
 from shortener.links import LinkRef
-from tests.analytics.builders import NOW
+from tests.analytics.builders import NOW, a_click
+from tests.analytics.naive import period_of
 from tests.analytics.subjects import Analytics
 
 DAY = 86_400
 TODAY = NOW - 8 * 3600
 INT64_MAX = (1 << 63) - 1
+SINCE = 1_577_836_800  # 2020-01-01
 
 
 @pytest.fixture
@@ -52,13 +54,13 @@ async def test_click_ids_differ(analytics: Analytics) -> None:
     assert [await analytics.click(), await analytics.click()] == [1, 2]
 
 
-@pytest.mark.parametrize(("given", "recorded"), [(0, NOW), (1, 1), (NOW - 1, NOW - 1), (NOW + DAY, NOW + DAY)])
+@pytest.mark.parametrize(("given", "recorded"), [(0, NOW), (SINCE, SINCE), (NOW - 1, NOW - 1), (NOW + DAY, NOW + DAY)])
 async def test_click_times(analytics: Analytics, given: int, recorded: int) -> None:
     await analytics.click(at=given)
     assert [click.at for click in analytics.clicks.clicks] == [recorded]
 
 
-@pytest.mark.parametrize("at", [-1, NOW + DAY + 1, INT64_MAX, -INT64_MAX - 1])
+@pytest.mark.parametrize("at", [-1, 1, 60, SINCE - 1, NOW * 1000, NOW + DAY + 1, INT64_MAX, -INT64_MAX - 1])
 async def test_bad_click_times_are_invalid(analytics: Analytics, at: int) -> None:
     with pytest.raises(errors.Invalid) as caught:
         await analytics.click(at=at)
@@ -184,7 +186,7 @@ async def test_bad_ranges_are_invalid(analytics: Analytics, start: int, end: int
 
 async def test_a_bad_granularity_is_invalid(analytics: Analytics) -> None:
     with pytest.raises(errors.Invalid) as caught:
-        await analytics.series(0, 0, "month")
+        await analytics.series(0, 0, "year")
     assert caught.value.field == "granularity"
 
 
@@ -241,15 +243,60 @@ async def test_ten_thousand_points_are_the_most(analytics: Analytics, granularit
             await analytics.series(start, end, granularity)
 
 
-async def test_an_unbounded_series_may_have_too_many_points(analytics: Analytics) -> None:
-    await analytics.click(at=1)
-    assert len(await analytics.series(0, 0, "week")) == 2977
-    with pytest.raises(errors.Invalid):
-        await analytics.series(0, 0, "day")
+@pytest.mark.parametrize(("granularity", "points"), [("hour", 10_000), ("day", 10_000), ("week", 2977), ("month", 685)])
+async def test_an_unbounded_series_has_the_last_ten_thousand_points(
+    analytics: Analytics, granularity: str, points: int
+) -> None:
+    analytics.clicks.clicks += [a_click(at=60), a_click(at=NOW)]  # Older versions took any time.
+
+    series = await analytics.series(0, 0, granularity)
+
+    assert len(series) == points
+    assert series[-1] == TimePoint(period_of(NOW, granularity), 1, 1)
+    assert sum(point.clicks for point in series) == (2 if points < 10_000 else 1)
+    assert (await analytics.series(0, series[-1].timestamp, granularity))[1 - points :] == series[:-1]
+
+
+async def test_a_series_that_is_open_on_one_side_never_fails(analytics: Analytics) -> None:
+    await analytics.click(at=NOW)
+
+    since = await analytics.series(SINCE, 0, "hour")
+    until = await analytics.series(0, INT64_MAX, "hour")
+
+    assert (len(since), since[-1]) == (10_000, TimePoint(NOW, 1, 0))
+    assert (len(until), until[-1].clicks) == (10_000, 0)
+    assert until[-1].timestamp == INT64_MAX - 1 - (INT64_MAX - 1) % 3600
+
+
+async def test_months_of_a_series_have_their_own_lengths(analytics: Analytics) -> None:
+    for at in (TODAY - 40 * DAY, TODAY - 15 * DAY, TODAY - 14 * DAY, NOW):
+        await analytics.click(at=at, address="192.0.2.1")
+
+    assert await analytics.series(TODAY - 40 * DAY, 0, "month") == [
+        TimePoint(TODAY - 45 * DAY, 2, 1),  # December has 31 days.
+        TimePoint(TODAY - 14 * DAY, 2, 1),
+    ]
+
+
+async def test_referrers_beyond_a_thousand_are_one_row(analytics: Analytics) -> None:
+    for number in range(1_200):
+        await analytics.click(referrer=f"https://{number:04}.example")
+    await analytics.click(referrer="https://1199.example")
+    analytics.clicks.clicks.append(a_click(referrer="other"))
+
+    referrers = (await analytics.service.stats("abc1234", 0, 0)).referrers
+
+    assert len(referrers) == 1_001
+    assert (referrers[0], referrers[1]) == (
+        ReferrerCount("https://1199.example", 2, 200 / 1_202),
+        ReferrerCount("https://0000.example", 1, 100 / 1_202),
+    )
+    assert referrers[-1] == ReferrerCount("other", 201, 20_100 / 1_202)
+    assert sum(count.percentage for count in referrers) == pytest.approx(100, abs=0.01)
 
 
 async def test_geo_stats_are_limited_and_of_all_time(analytics: Analytics) -> None:
-    for at, place in [(1, "DE/Bonn"), (NOW, "DE/Bonn"), (NOW, "AT/Wien"), (NOW, "CH/Aarau"), (NOW, "CH")]:
+    for at, place in [(SINCE, "DE/Bonn"), (NOW, "DE/Bonn"), (NOW, "AT/Wien"), (NOW, "CH/Aarau"), (NOW, "CH")]:
         await analytics.click(at=at, user_agent=place)
     assert await analytics.service.geo_stats("abc1234", 2) == GeoStats(
         countries=[CountryCount("DE", "Germany", 2, 40.0), CountryCount("CH", "Switzerland", 2, 40.0)],

@@ -15,7 +15,9 @@ from tests.support.process import Running
 
 BAD, GOOD = "INVALID_ARGUMENT", "OK"
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
-MOMENT = 1_000_000_800  # 2001-09-09, a whole hour
+SINCE = 1_577_836_800  # 2020-01-01
+MOMENT = 1_600_002_000  # 2020-09-13, a whole hour
+MONTH = MOMENT - 12 * DAY - 13 * HOUR
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,9 @@ def series(pb: SimpleNamespace, stubs: SimpleNamespace, code: str) -> Any:
 
 def test_borders_of_a_click(click: Any) -> None:
     now = int(time.time())
-    times = [-1, 0, 1, now + DAY - 60, now + DAY + 60, 2**63 - 1]
-    assert [click(timestamp=moment) for moment in times] == [BAD, GOOD, GOOD, GOOD, BAD, BAD]
+    times = [-1, 1, 60, SINCE - 1, now + DAY + 60, now * 1_000, 2**63 - 1]
+    assert {click(timestamp=moment) for moment in times} == {BAD}
+    assert {click(timestamp=moment) for moment in (0, SINCE, now + DAY - 60)} == {GOOD}
     addresses = ["", "::1", "fe80::1%eth0", "1.2.3", "01.2.3.4", " 1.2.3.4", "1.2.3.4:80", "[::1]", "x"]
     assert [click(ip_address=address) for address in addresses] == [GOOD] * 3 + [BAD] * 6
     assert click(user_agent="x" * 100_000, referer="\0" * 100_000) == GOOD
@@ -99,7 +102,11 @@ def test_series_at_their_borders(click: Any, series: Any) -> None:
     assert series(start_time=5, end_time=5) == []
     assert len(series(start_time=HOUR, end_time=HOUR * 10_001, granularity="hour")) == 10_000
     assert series(start_time=HOUR, end_time=HOUR * 10_001 + 1, granularity="hour") == BAD
-    assert [series(granularity=text) for text in ("Day", "month", "hour")] == [BAD] * 3  # hours: too many since 2001
+    assert [series(granularity=text) for text in ("Day", "year", "h")] == [BAD] * 3
+    assert series(start_time=MOMENT, end_time=MOMENT + 1, granularity="month") == [(MONTH, 1, 1)]
+    hours = series(granularity="hour")
+    assert (len(hours), hours[-1][0]) == (10_000, int(time.time()) // HOUR * HOUR)
+    assert len(series(start_time=MOMENT, granularity="hour")) == 10_000
     whole = series(granularity="week")
     assert sum(point[1] for point in whole) == 3
     assert whole[0] == (MOMENT - (MOMENT - 4 * DAY) % WEEK, 3, 1)

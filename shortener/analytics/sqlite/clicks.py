@@ -12,8 +12,9 @@ from typing import Final, TypeVar, cast
 
 from pyroaring import BitMap
 
-from shortener.analytics.model import NO_VISITOR, START, VISITOR_SIZE, Click, Position, Span
-from shortener.analytics.rollup import HourCounts, LinkHour, Period, period_start, roll_up, visitors_by_period
+from shortener.analytics.model import DIRECT, NO_VISITOR, OTHER, START, VISITOR_SIZE, Click, Position
+from shortener.analytics.periods import Span
+from shortener.analytics.rollup import LinkHour, Period, Slot, chosen_values, roll_up, visitors_by_period, without
 from shortener.storage.sqlite.sql import Database, SqlTx, sql
 from shortener.tx import Tx
 
@@ -21,7 +22,6 @@ T = TypeVar("T")
 
 # How many rows travel in one JSON text: making it holds Python's lock for about a millisecond.
 _ROWS_MAX: Final = 1_000
-_HOURS_MAX: Final = 200
 # How many visitor sets are read at once: those of the busiest links hold a megabyte each.
 _SETS_MAX: Final = 250
 
@@ -40,13 +40,27 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
        value ->> 8
 FROM json_each(?) ORDER BY key"""
 _LAST_CLICK = "SELECT MAX(id) FROM clicks"
-# Rows of link, hour, day, month and a list of [dimension, value, clicks]. Days and months are summed here, beside
-# Python; the order keeps neighbours in the tree together.
+# ?1 rows of link, hour, dimension and how many values are new perhaps, ?2 how many values may be.
+_CROWDED = f"""
+SELECT json_group_array(json_array(nth, known)) FROM (
+    SELECT slot.key AS nth, slot.value ->> 3 AS fresh,
+           (SELECT COUNT(*) FROM click_rollups
+            WHERE link_id = slot.value ->> 0 AND span = 'h' AND period = slot.value ->> 1
+                  AND dimension = slot.value ->> 2 AND value NOT IN ('{DIRECT}', '{OTHER}')) AS known
+    FROM json_each(?1) AS slot)
+WHERE known + fresh > ?2"""  # noqa: S608 - constants
+# ?1 link, ?2 hour, ?3 dimension, ?4 values.
+_KNOWN_VALUES = """
+SELECT json_group_array(wanted.value) FROM json_each(?4) AS wanted CROSS JOIN click_rollups
+ON link_id = ?1 AND span = 'h' AND period = ?2 AND dimension = ?3 AND click_rollups.value = wanted.value"""
+# Rows of link, hour, day, month, dimension, value and clicks. They are flat: of lists in lists SQLite would parse the
+# outer one again for each inner one. Days and months are summed here, beside Python; the order keeps neighbours in
+# the tree together.
 _ADD_TO_ROLLUPS = """
 WITH hours AS MATERIALIZED (
-    SELECT hour.value ->> 0 AS link_id, hour.value ->> 1 AS hour, hour.value ->> 2 AS day, hour.value ->> 3 AS month,
-           part.value ->> 0 AS dimension, part.value ->> 1 AS value, part.value ->> 2 AS clicks
-    FROM json_each(?) AS hour CROSS JOIN json_each(hour.value, '$[4]') AS part
+    SELECT value ->> 0 AS link_id, value ->> 1 AS hour, value ->> 2 AS day, value ->> 3 AS month,
+           value ->> 4 AS dimension, value ->> 5 AS value, value ->> 6 AS clicks
+    FROM json_each(?)
 )
 INSERT INTO click_rollups (link_id, span, period, dimension, value, clicks)
 SELECT link_id, 'h', hour, dimension, value, clicks FROM hours
@@ -71,11 +85,16 @@ _MOVE_POSITION = "UPDATE journal_position SET segment = ?, offset = ? WHERE segm
 
 
 class SqliteClickStore:
-    """`ClickStore` on a `Database`. With `count_bots` false, clicks of bots are recorded but not counted."""
+    """`ClickStore` on a `Database`.
 
-    def __init__(self, database: Database, *, count_bots: bool) -> None:
+    With `count_bots` false, clicks of bots are recorded but not counted. Of each link and hour the first `values_max`
+    referrers and as many cities are kept apart; later new ones are stored as `other`.
+    """
+
+    def __init__(self, database: Database, *, count_bots: bool, values_max: int) -> None:
         self._database = database
         self._count_bots = count_bots
+        self._values_max = values_max
 
     def is_counted(self, click: Click) -> bool:
         """See `ClickStore`."""
@@ -87,13 +106,18 @@ class SqliteClickStore:
             return []
         on = sql(tx)
         visitor_ids = _visitor_ids(on, {click.visitor for click in clicks} - {NO_VISITOR})
+        counted = [click for click in clicks if self.is_counted(click)]
+        crowded = _crowded(on, chosen_values(counted), self._values_max)
+        if crowded:
+            clicks = [without(click, crowded) for click in clicks]
+            counted = [click for click in clicks if self.is_counted(click)]
         rows = (self._row(click, visitor_ids) for click in clicks)
         for part in _parts(rows, _ROWS_MAX):
             on.run(_ADD_CLICKS, (json.dumps(part),))
         last = cast("tuple[int]", on.row(_LAST_CLICK))[0]
-        hours = roll_up(click for click in clicks if self.is_counted(click))
-        _add_to_rollups(on, hours)
-        _add_to_visitor_sets(on, hours, visitor_ids)
+        added = roll_up(counted)
+        _add_to_rollups(on, added.clicks)
+        _add_to_visitor_sets(on, added.visitors, visitor_ids)
         return list(range(last - len(clicks) + 1, last + 1))  # Only this thread writes, so they follow one another.
 
     async def position(self) -> Position:
@@ -134,21 +158,32 @@ def _visitor_ids(on: SqlTx, digests: set[bytes]) -> dict[bytes, int]:
     return dict(zip(ordered, json.loads(ids), strict=True))
 
 
-def _add_to_rollups(on: SqlTx, hours: Mapping[LinkHour, HourCounts]) -> None:
+def _crowded(on: SqlTx, values: Mapping[Slot, Mapping[str, None]], values_max: int) -> dict[Slot, set[str]]:
+    """Return which of these values come too late to be kept apart."""
+    crowded: dict[Slot, set[str]] = {}
+    slots = list(values)
+    for part in _parts(iter(slots), _ROWS_MAX):
+        rows = [(*slot, len(values[slot])) for slot in part]
+        (found,) = cast("tuple[str]", on.row(_CROWDED, (json.dumps(rows), values_max)))
+        for nth, known in json.loads(found):
+            slot = part[nth]
+            (kept,) = cast("tuple[str]", on.row(_KNOWN_VALUES, (*slot, json.dumps(list(values[slot])))))
+            fresh = values[slot].keys() - json.loads(kept)
+            in_order = [value for value in values[slot] if value in fresh]
+            crowded[slot] = set(in_order[max(values_max - known, 0) :])
+    return crowded
+
+
+def _add_to_rollups(on: SqlTx, clicks: Mapping[tuple[Slot, str], int]) -> None:
     rows = (
-        (
-            *hour,
-            period_start(Span.DAY, hour.start),
-            period_start(Span.MONTH, hour.start),
-            [(dimension, value, clicks) for (dimension, value), clicks in counts.clicks.items()],
-        )
-        for hour, counts in hours.items()
+        (link_id, hour, Span.DAY.floor(hour), Span.MONTH.floor(hour), dimension, value, count)
+        for ((link_id, hour, dimension), value), count in sorted(clicks.items())
     )
-    for part in _parts(rows, _HOURS_MAX):
+    for part in _parts(rows, _ROWS_MAX):
         on.run(_ADD_TO_ROLLUPS, (json.dumps(part),))
 
 
-def _add_to_visitor_sets(on: SqlTx, hours: Mapping[LinkHour, HourCounts], visitor_ids: Mapping[bytes, int]) -> None:
+def _add_to_visitor_sets(on: SqlTx, hours: Mapping[LinkHour, set[bytes]], visitor_ids: Mapping[bytes, int]) -> None:
     for part in _parts(visitors_by_period(hours), _SETS_MAX):
         changed: dict[Period, BitMap] = {}
         sets = _visitor_sets(on, [period for period, _ in part])

@@ -15,20 +15,25 @@ from typing import TypeAlias, cast
 
 from pyroaring import BitMap
 
-from shortener.analytics.model import Span
-from shortener.analytics.periods import DAYS_DOWN, MONTHS_DOWN, Cover, cover, months_around, sum_cover
-from shortener.analytics.stats import (
-    DAY,
+from shortener.analytics.model import OTHER
+from shortener.analytics.periods import (
+    DAYS_DOWN,
     HOUR,
+    MONTHS_DOWN,
+    Cover,
+    Span,
+    TimeRange,
+    cover,
+    months_around,
+    sum_cover,
+)
+from shortener.analytics.stats import (
+    REFERRERS_MAX,
     CityClicks,
     DeviceCounts,
-    Granularity,
     Places,
-    ReferrerCount,
     Tally,
     TimePoint,
-    TimeRange,
-    percentage,
 )
 from shortener.storage.sqlite.sql import Database, Sql, Value
 
@@ -57,10 +62,11 @@ FROM periods CROSS JOIN click_rollups
 ON link_id = ?1 AND span = piece_span AND period = piece_start AND dimension = '{0}'
 GROUP BY value"""
 
-# json_group_array is told by SQLite to keep the order of what it is fed.
-_RANKED = """
-(SELECT json_group_array(json_array(value, clicks))
- FROM (SELECT value, clicks FROM sums WHERE dimension = '{0}' ORDER BY clicks DESC, value))"""
+_ALL = "(SELECT json_group_object(value, clicks) FROM sums WHERE dimension = '{0}')"
+_REFERRERS = f"""
+(SELECT json_group_object(value, clicks)
+ FROM (SELECT value, clicks FROM sums WHERE dimension = 'referrer' AND value <> '{OTHER}'
+       ORDER BY clicks DESC, value LIMIT {REFERRERS_MAX}))"""  # noqa: S608 - constants
 
 _EDGE_CLICKS = """
 FROM edges CROSS JOIN clicks
@@ -82,7 +88,7 @@ pieces AS (
 sums AS MATERIALIZED (
     SELECT dimension, value, SUM(clicks) AS clicks FROM pieces GROUP BY dimension, value HAVING SUM(clicks) > 0
 )
-SELECT {_RANKED.format("country")}, {_RANKED.format("device")}, {_RANKED.format("referrer")}
+SELECT {_ALL.format("country")}, {_ALL.format("device")}, {_REFERRERS}
 """  # noqa: S608 - put together from constants alone
 
 _SETS = f"""{_PIECES}
@@ -101,11 +107,9 @@ SELECT (SELECT COALESCE(SUM(clicks), 0) FROM ({_ROLLED.format("device")}))
      + (SELECT COALESCE(SUM(sign), 0) {_EDGE_CLICKS})
 """  # noqa: S608 - put together from constants alone
 
-# ?1 link, ?2 span, ?3 first period, ?4 end, ?5 length of a period in seconds.
+# ?1 link, ?2 span, ?3 when the periods start.
 _SERIES = """
-WITH RECURSIVE periods (start) AS (
-    SELECT ?3 UNION ALL SELECT start + ?5 FROM periods WHERE start + ?5 < ?4
-),
+WITH periods (start) AS (SELECT value FROM json_each(?3)),
 points AS (
     SELECT start,
            (SELECT SUM(clicks) FROM click_rollups
@@ -124,7 +128,8 @@ WHERE link_id = ?1 AND span = 'd' AND period >= ?2 AND period < ?3
 """
 
 _PLACES = f"""{_PIECES},
-cities AS (SELECT value, clicks FROM ({_ROLLED.format("city")}) ORDER BY clicks DESC, substr(value, 4), value LIMIT ?4)
+cities AS (SELECT value, clicks FROM ({_ROLLED.format("city")})
+           ORDER BY substr(value, 4) = '{OTHER}', clicks DESC, substr(value, 4), value LIMIT ?4)
 SELECT (SELECT json_group_array(json_array(value, clicks)) FROM ({_ROLLED.format("country")})),
        (SELECT json_group_array(json_array(substr(value, 4), substr(value, 1, 2), clicks)) FROM cities)
 FROM (SELECT COUNT(*) FROM edges)
@@ -141,9 +146,9 @@ class SqliteStatsReader:
         """See `StatsReader.tally`. Its time depends on how the range lies and not on how many clicks it has."""
         return await self._database.read(partial(_tally, link_id, within))
 
-    async def series(self, link_id: int, within: TimeRange, granularity: Granularity) -> list[TimePoint]:
+    async def series(self, link_id: int, within: TimeRange, span: Span) -> list[TimePoint]:
         """See `StatsReader.series`."""
-        return await self._database.read(partial(_series, link_id, within, granularity))
+        return await self._database.read(partial(_series, link_id, within, span))
 
     async def places(self, link_id: int, *, cities_max: int) -> Places:
         """See `StatsReader.places`."""
@@ -176,20 +181,18 @@ def _countable(within: TimeRange, sql: Sql) -> TimeRange:
 def _tally(link_id: int, within: TimeRange, sql: Sql) -> Tally:
     extent = _extent(link_id, sql)
     if extent is None:
-        return Tally(0, DeviceCounts(), {}, [])
+        return Tally(0, DeviceCounts(), {}, {})
     # Whole months at both ends of what there is, so that an unbounded range needs nothing finer.
     months = months_around(extent)
     within = _countable(within.clamp(months.start, months.end), sql)
     row = sql.row(_TALLY, _parameters(link_id, sum_cover(within, MONTHS_DOWN)))
     assert row is not None
-    countries, devices, referrers = (cast(list[_Count], json.loads(cast(str, text))) for text in row)
-    total = sum(clicks for _, clicks in devices)
+    countries, devices, referrers = (cast("dict[str, int]", json.loads(cast(str, text))) for text in row)
     return Tally(
         unique_visitors=len(_visitors(link_id, cover(within, MONTHS_DOWN), sql)),
-        devices=DeviceCounts(**dict(devices)),
-        countries=dict(countries),
-        # There may be very many: it is better done here than on the event loop.
-        referrers=[ReferrerCount(name, clicks, percentage(clicks, total)) for name, clicks in referrers],
+        devices=DeviceCounts(**devices),
+        countries=countries,
+        referrers=referrers,
     )
 
 
@@ -204,24 +207,24 @@ def _visitors(link_id: int, pieces: Cover, sql: Sql) -> BitMap:
     return visitors
 
 
-def _series(link_id: int, within: TimeRange, granularity: Granularity, sql: Sql) -> list[TimePoint]:
+def _series(link_id: int, within: TimeRange, span: Span, sql: Sql) -> list[TimePoint]:
     extent = _extent(link_id, sql)
     if extent is None:
         return []
-    within = _countable(within.clamp(granularity.floor(extent.start), granularity.ceil(extent.end)), sql)
+    within = _countable(within.clamp(span.floor(extent.start), span.ceil(extent.end)), sql)
     if within.is_empty:
         return []
-    first, end = granularity.ceil(within.start), granularity.floor(within.end)
+    first, end = span.ceil(within.start), span.floor(within.end)
     if first > end:  # The range lies inside one period and reaches neither of its ends.
-        return _ragged_point(link_id, within, granularity, sql)
+        return _ragged_point(link_id, within, span, sql)
     return (
-        _ragged_point(link_id, TimeRange(within.start, first), granularity, sql)
-        + _whole_points(link_id, TimeRange(first, end), granularity, sql)
-        + _ragged_point(link_id, TimeRange(end, within.end), granularity, sql)
+        _ragged_point(link_id, TimeRange(within.start, first), span, sql)
+        + _whole_points(link_id, TimeRange(first, end), span, sql)
+        + _ragged_point(link_id, TimeRange(end, within.end), span, sql)
     )
 
 
-def _ragged_point(link_id: int, within: TimeRange, granularity: Granularity, sql: Sql) -> list[TimePoint]:
+def _ragged_point(link_id: int, within: TimeRange, span: Span, sql: Sql) -> list[TimePoint]:
     """Return the point of a range inside one period; none when there are no clicks in it."""
     if within.is_empty:
         return []
@@ -231,20 +234,16 @@ def _ragged_point(link_id: int, within: TimeRange, granularity: Granularity, sql
     clicks = cast(int, row[0])
     if not clicks:
         return []
-    return [TimePoint(granularity.floor(within.start), clicks, len(_visitors(link_id, pieces, sql)))]
+    return [TimePoint(span.floor(within.start), clicks, len(_visitors(link_id, pieces, sql)))]
 
 
-def _whole_points(link_id: int, within: TimeRange, granularity: Granularity, sql: Sql) -> list[TimePoint]:
+def _whole_points(link_id: int, within: TimeRange, span: Span, sql: Sql) -> list[TimePoint]:
     if within.is_empty:
         return []
-    if granularity is Granularity.WEEK:
+    if span is Span.WEEK:
         return _weeks(link_id, within, sql)
-    span = Span.HOUR if granularity is Granularity.HOUR else Span.DAY
-    return _points(link_id, span, within, granularity.seconds, sql)
-
-
-def _points(link_id: int, span: Span, within: TimeRange, seconds: int, sql: Sql) -> list[TimePoint]:
-    row = sql.row(_SERIES, (link_id, span, within.start, within.end, seconds))
+    starts = [span.start(number) for number in within.periods(span)]
+    row = sql.row(_SERIES, (link_id, span, json.dumps(starts)))
     assert row is not None
     return list(map(TimePoint, *(json.loads(cast(str, column)) for column in row)))
 
@@ -252,11 +251,11 @@ def _points(link_id: int, span: Span, within: TimeRange, seconds: int, sql: Sql)
 def _weeks(link_id: int, within: TimeRange, sql: Sql) -> list[TimePoint]:
     """Return whole weeks, put together from their days: clicks by adding, visitors by union."""
     clicks: defaultdict[int, int] = defaultdict(int)
-    for day in _points(link_id, Span.DAY, within, DAY, sql):
-        clicks[Granularity.WEEK.floor(day.timestamp)] += day.clicks
+    for day in _whole_points(link_id, within, Span.DAY, sql):
+        clicks[Span.WEEK.floor(day.timestamp)] += day.clicks
     sets: defaultdict[int, list[bytes]] = defaultdict(list)
     for day_start, members in cast(list[tuple[int, bytes]], sql.rows(_DAY_SETS, (link_id, within.start, within.end))):
-        sets[Granularity.WEEK.floor(day_start)].append(members)
+        sets[Span.WEEK.floor(day_start)].append(members)
     return [TimePoint(week, count, len(_union(sets[week]))) for week, count in sorted(clicks.items())]
 
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shortener.analytics.model import START, Click, Device, Position, Span
+from shortener.analytics.model import START, Click, Device, Position
+from shortener.analytics.periods import ROLLED_UP
 from shortener.analytics.ports import ClickStore
-from shortener.analytics.rollup import period_start
 from shortener.analytics.sqlite import clicks as store_module
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.storage.sqlite.sql import Database
@@ -37,7 +38,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture(params=["memory", "sqlite"])
 async def subject(request: pytest.FixtureRequest, database: Database) -> Subject:
     if request.param == "sqlite":
-        return Subject(SqliteClickStore(database, count_bots=True), database.transaction)
+        return Subject(SqliteClickStore(database, count_bots=True, values_max=1000), database.transaction)
     memory = MemoryClickStore()
     return Subject(memory, AtomicTransactions(memory, MemoryCounters()))
 
@@ -80,7 +81,7 @@ async def test_a_failed_transaction_leaves_nothing(subject: Subject) -> None:
 
 
 async def test_one_click_as_the_tables_hold_it(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True)
+    store = SqliteClickStore(database, count_bots=True, values_max=1000)
     click = a_click(
         7, at=NOW + 5, city="São Paulo|X", country="BR", referrer="https://news.example", visitor=a_visitor(9)
     )
@@ -95,12 +96,12 @@ async def test_one_click_as_the_tables_hold_it(database: Database) -> None:
         (7, "h", NOW, "device", "desktop", 1),
         (7, "h", NOW, "referrer", "https://news.example", 1),
     ]
-    periods = {(7, str(span), period_start(span, NOW)): (1, {a_visitor(9)}) for span in Span}
+    periods = {(7, str(span), span.floor(NOW)): (1, {a_visitor(9)}) for span in ROLLED_UP}
     assert await visitor_sets(database) == periods
 
 
 async def test_a_click_without_address_has_no_visitor(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True)
+    store = SqliteClickStore(database, count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(visitor=b"")]))
 
     assert await rows(database, "SELECT visitor_id FROM clicks") == [(None,)]
@@ -108,7 +109,7 @@ async def test_a_click_without_address_has_no_visitor(database: Database) -> Non
 
 
 async def test_bots_are_recorded_but_not_counted_where_configured(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=False)
+    store = SqliteClickStore(database, count_bots=False, values_max=1000)
     bot = a_click(bot=True, device=Device.OTHER, visitor=a_visitor(1))
     person = a_click(visitor=a_visitor(2))
     ids = await database.transaction(lambda tx: store.append(tx, [bot, person]))
@@ -133,7 +134,7 @@ batches = st.lists(
             visitor=st.one_of(st.just(b""), st.integers(0, 6).map(a_visitor), st.just(bytes(16))),
             country=values(["DE", "ZZ"]),
             city=values(["", "Köln", '"quoted"\\|\U0001f600', "it's"]),
-            referrer=values(["direct", "https://news.example"]),
+            referrer=values(["direct", "https://news.example", "https://a.example", "https://b.example"]),
             device=values(Device),
             bot=st.booleans(),
         ),
@@ -150,23 +151,45 @@ async def fresh(path: Path) -> AsyncIterator[Database]:
         yield database
 
 
-@given(batches=batches, count_bots=st.booleans(), sizes=st.integers(1, 5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def kept_apart(clicks: list[Click], *, count_bots: bool, values_max: int) -> list[Click]:
+    """The clicks as they are stored: of each link and hour the first referrers and cities, and `other`."""
+    seen: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    stored = []
+    for click in clicks:
+        changes: dict[str, str] = {}
+        if count_bots or not click.bot:
+            hour = (click.ref.id, click.at // 3600)
+            city = f"{click.country}|{click.city}" if click.city else ""
+            for name, value in (("referrer", click.referrer), ("city", city)):
+                kept = seen[(*hour, name)]
+                if value in ("direct", "", *kept):
+                    continue
+                if len(kept) < values_max:
+                    kept.append(value)
+                else:
+                    changes[name] = "other"
+        stored.append(replace(click, **changes))  # type: ignore[arg-type] # referrer and city are text
+    return stored
+
+
+@given(batches=batches, count_bots=st.booleans(), sizes=st.integers(1, 5), values_max=st.integers(1, 3))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_tables_equal_the_naive_count(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     batches: list[list[Click]],
     count_bots: bool,
     sizes: int,
+    values_max: int,
 ) -> None:
-    for limit in ("_ROWS_MAX", "_HOURS_MAX", "_SETS_MAX"):
+    for limit in ("_ROWS_MAX", "_SETS_MAX"):
         monkeypatch.setattr(store_module, limit, sizes)  # so that small batches travel in several parts, too
     rollups: Counter[tuple[object, ...]] = Counter()
     visitors: defaultdict[tuple[object, ...], set[bytes]] = defaultdict(set)
-    clicks = [click for batch in batches for click in batch]
+    clicks = kept_apart([click for batch in batches for click in batch], count_bots=count_bots, values_max=values_max)
     for click in clicks:
-        for span in Span:
-            period = (click.ref.id, str(span), period_start(span, click.at))
+        for span in ROLLED_UP:
+            period = (click.ref.id, str(span), span.floor(click.at))
             if count_bots or not click.bot:
                 rollups[(*period, "device", str(click.device))] += 1
                 rollups[(*period, "country", click.country)] += 1
@@ -177,7 +200,7 @@ async def test_tables_equal_the_naive_count(
                     visitors[period].add(click.visitor)
 
     async with fresh(tmp_path_factory.mktemp("store") / "test.db") as database:
-        store = SqliteClickStore(database, count_bots=count_bots)
+        store = SqliteClickStore(database, count_bots=count_bots, values_max=values_max)
         ids = [i for batch in batches for i in await database.transaction(lambda tx, b=batch: store.append(tx, b))]
         events = await rows(
             database,
@@ -197,7 +220,7 @@ async def test_tables_equal_the_naive_count(
 
 
 async def test_a_set_grows_over_many_batches_and_stays_exact(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True)
+    store = SqliteClickStore(database, count_bots=True, values_max=1000)
     for start in range(0, 30_000, 10_000):
         batch = [a_click(visitor=a_visitor(number)) for number in range(start, start + 12_000)]
         await database.transaction(lambda tx, b=batch: store.append(tx, b))  # type: ignore[misc] # a lambda's default

@@ -9,19 +9,16 @@ from typing import TypeVar
 import pytest
 
 from shortener.analytics.model import Click
+from shortener.analytics.periods import FOREVER, Span, TimeRange
 from shortener.analytics.sqlite import stats as reports
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.analytics.stats import (
-    FOREVER,
     CityClicks,
     DeviceCounts,
-    Granularity,
     Places,
-    ReferrerCount,
     Tally,
     TimePoint,
-    TimeRange,
 )
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import Database, Sql, Value, sql
@@ -51,7 +48,7 @@ def reader(database: SqliteDatabase) -> SqliteStatsReader:
 
 
 async def record(database: Database, *clicks: Click) -> None:
-    store = SqliteClickStore(database, count_bots=True)
+    store = SqliteClickStore(database, count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, clicks))
 
 
@@ -64,8 +61,8 @@ async def run(database: Database, statement: str, *parameters: Value) -> None:
 
 async def test_a_link_without_clicks(reader: SqliteStatsReader, database: Database) -> None:
     await record(database, a_click(2))
-    assert await reader.tally(1, EVER) == Tally(0, DeviceCounts(), {}, [])
-    assert await reader.series(1, EVER, Granularity.WEEK) == []
+    assert await reader.tally(1, EVER) == Tally(0, DeviceCounts(), {}, {})
+    assert await reader.series(1, EVER, Span.WEEK) == []
     assert await reader.places(1, cities_max=10) == Places({}, [])
     assert await reader.first_hour(1) is None
 
@@ -74,9 +71,7 @@ async def test_links_do_not_mix(reader: SqliteStatsReader, database: Database) -
     await record(database, a_click(1, city="Bonn"), a_click(2, country="AT", city="Wien"))
     day = at("2027-01-15")
     for within in (EVER, TimeRange(day + 1, day + DAY - 1)):
-        assert await reader.tally(1, within) == Tally(
-            1, DeviceCounts(desktop=1), {"DE": 1}, [ReferrerCount("direct", 1, 100.0)]
-        )
+        assert await reader.tally(1, within) == Tally(1, DeviceCounts(desktop=1), {"DE": 1}, {"direct": 1})
     assert await reader.places(2, cities_max=10) == Places({"AT": 1}, [CityClicks("Wien", "AT", 1)])
 
 
@@ -102,11 +97,11 @@ async def test_extreme_ranges(reader: SqliteStatsReader, database: Database, sta
 async def test_extreme_ranges_of_a_series(reader: SqliteStatsReader, database: Database) -> None:
     await record(database, a_click(at=5), a_click(at=at("2024-02-29 01:00:01")))
     for within in (TimeRange(1, FOREVER - 1), EVER):
-        assert await reader.series(1, within, Granularity.WEEK) == [
+        assert await reader.series(1, within, Span.WEEK) == [
             TimePoint(-3 * DAY, 1, 1),
             TimePoint(at("2024-02-26"), 1, 1),
         ]
-    assert await reader.series(1, TimeRange(FOREVER - 9, FOREVER - 1), Granularity.HOUR) == []
+    assert await reader.series(1, TimeRange(FOREVER - 9, FOREVER - 1), Span.HOUR) == []
 
 
 async def test_the_first_hour(reader: SqliteStatsReader, database: Database) -> None:
@@ -130,8 +125,8 @@ async def test_whole_hours_are_never_counted_from_events(reader: SqliteStatsRead
     )
     tally = await reader.tally(1, TimeRange(start, end))
     assert (tally.clicks, tally.unique_visitors) == (len(inside), len(inside))
-    for granularity in Granularity:
-        points = await reader.series(1, TimeRange(start, end), granularity)
+    for span in Span:
+        points = await reader.series(1, TimeRange(start, end), span)
         assert sum(point.clicks for point in points) == len(inside)
 
 
@@ -156,7 +151,7 @@ async def test_an_answer_is_one_snapshot(database: Database) -> None:
     reader = SqliteStatsReader(counted)
     ragged = TimeRange(at("2024-01-01 10:00:01"), at("2024-12-24 18:00:01"))
     await reader.tally(1, ragged)
-    await reader.series(1, ragged, Granularity.WEEK)
+    await reader.series(1, ragged, Span.WEEK)
     await reader.places(1, cities_max=5)
     assert counted.reads == 3
 
@@ -175,3 +170,53 @@ async def test_statements_seek_and_never_scan(database: Database, name: str) -> 
     assert scans == []
     assert searches
     assert all("link_id=?" in search for search in searches)
+
+
+async def test_what_came_too_late_to_be_kept_apart_is_other_and_comes_last(
+    reader: SqliteStatsReader, database: Database
+) -> None:
+    store = SqliteClickStore(database, count_bots=True, values_max=2)
+    hour = at("2027-01-15 08:00")
+    names = ["b", "a", "c", "d", "c", "a", "e"]
+    for half in (names[:4], names[4:]):
+        batch = [a_click(at=hour, referrer=f"https://{name}.example", city=name, country="DE") for name in half]
+        await database.transaction(lambda tx, b=batch: store.append(tx, b))  # type: ignore[misc] # a lambda's default
+    await database.transaction(
+        lambda tx: store.append(tx, [a_click(at=hour, city="c", country="AT"), a_click(at=hour)])
+    )
+    next_hour = a_click(at=hour + HOUR, referrer="https://c.example", city="c", country="DE")
+    await database.transaction(lambda tx: store.append(tx, [next_hour]))
+
+    for within in (EVER, TimeRange(hour - 1, hour + HOUR + 1), TimeRange(hour, hour + DAY)):
+        tally = await reader.tally(1, within)
+        # Four clicks of the first hour, from c, d, c and e, are `other`.
+        assert (tally.clicks, tally.referrers) == (
+            10,
+            {"https://a.example": 2, "direct": 2, "https://b.example": 1, "https://c.example": 1},
+        )
+    assert await reader.places(1, cities_max=10) == Places(
+        {"DE": 9, "AT": 1},
+        [
+            CityClicks("a", "DE", 2),
+            CityClicks("b", "DE", 1),
+            CityClicks("c", "DE", 1),
+            CityClicks("other", "DE", 4),
+            CityClicks("other", "AT", 1),
+        ],
+    )
+    assert (await reader.places(1, cities_max=3)).cities[-1] == CityClicks("c", "DE", 1)
+
+
+async def test_only_the_most_frequent_referrers_are_read(reader: SqliteStatsReader, database: Database) -> None:
+    hour = at("2027-01-15 08:00")
+    for start in (0, 700):
+        batch = [
+            a_click(at=hour + start * 10, referrer=f"https://{number:04}.example")
+            for number in range(start, start + 700)
+        ]
+        await record(database, *batch, batch[-1])
+
+    tally = await reader.tally(1, EVER)
+
+    assert (tally.clicks, len(tally.referrers), sum(tally.referrers.values())) == (1_402, 1_000, 1_002)
+    assert list(tally.referrers)[:3] == ["https://0699.example", "https://1399.example", "https://0000.example"]
