@@ -36,7 +36,7 @@ class ConnectionCalls:
     """
 
     __slots__ = (
-        "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed",
+        "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed", "_uncredited",
         "budget", "final_id", "inbound", "last_id", "leaving", "limits", "outbound", "running", "shared", "streams",
         "transport",
     )  # fmt: skip
@@ -69,13 +69,14 @@ class ConnectionCalls:
         self._decoder = Decoder(table_size_max=limits.header_table_size, list_size_max=settings.header_list_size_max)
         self._heads: dict[bytes, Head] = {}
         self._postponed: deque[Stream] = deque()
+        self._uncredited = 0  # bytes of the connection's window that the client does not know to be free again
         self._closed: dict[int, bool] = {}  # id -> whether we reset it, and so may still hear of it
         self._closed_before: dict[int, bool] = {}
 
     # What the client sends.
 
     def headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        """Take a whole header block: a new call, or the trailers of one."""
+        """Handle a whole header block: a new call, or the trailers of one."""
         if stream_id <= self.last_id:
             self._late_headers(flags, stream_id, block)
             return
@@ -129,9 +130,9 @@ class ConnectionCalls:
         return head
 
     def _late_headers(self, flags: int, stream_id: int, block: bytes) -> None:
-        """Take trailers, or headers for a stream that is closed."""
+        """Handle trailers, or headers for a stream that is closed."""
         stream = self.streams.get(stream_id)
-        if stream is None and not self.ignored(stream_id):
+        if stream is None and not self.is_ignored(stream_id):
             if stream_id in self._closed or stream_id in self._closed_before:
                 raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "stream numbers must ascend")
@@ -150,8 +151,11 @@ class ConnectionCalls:
         self._take(stream, flags, b"", 0)
 
     def data(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
-        """Take a DATA frame of `length` bytes, padding included."""
-        self.inbound.arrived(length)
+        """Handle a DATA frame of `length` bytes, padding included, and give the connection's window back."""
+        self._uncredited += length
+        if self._uncredited >= self.inbound.window >> 1:
+            self.outbound.write(frames.window_update(0, self._uncredited))
+            self._uncredited = 0
         stream = self.streams.get(stream_id)
         if stream is None:
             self._late_data(stream_id)
@@ -175,15 +179,15 @@ class ConnectionCalls:
         self._take(stream, flags, payload, length)
 
     def _late_data(self, stream_id: int) -> None:
-        """Take DATA for a stream that is gone."""
+        """Handle DATA for a stream that is closed."""
         if stream_id > self.last_id:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
         self.budget.charge()
-        if not self.ignored(stream_id):
+        if not self.is_ignored(stream_id):
             raise StreamError(stream_id, ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
 
     def _take(self, stream: Stream, flags: int, payload: bytes, length: int) -> None:
-        """Take what is not a plain call's whole request in one frame."""
+        """Hand DATA, or the end of a request, to the receiving half, and start a call whose request is complete."""
         try:
             is_ready = self.inbound.take(stream, flags, payload, length)
         except GRPCError as error:
@@ -217,15 +221,15 @@ class ConnectionCalls:
             return
         stream.task = task
         self.running += 1
-        self.guard(stream)
+        self.set_timer(stream)
 
-    def guard(self, stream: Stream) -> None:
-        """End a call at its deadline that waits for its handler, or for the client to take its answer."""
+    def set_timer(self, stream: Stream) -> None:
+        """Have a call ended at its deadline that waits for its handler, or for the client to take its answer."""
         if stream.deadline_at is not None and stream.timer is None and not stream.over:
             stream.timer = self.shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
 
-    def ran(self, stream: Stream) -> None:
-        """Take a handler's end; only one whose answer somebody still wants earns the budget something."""
+    def handler_ended(self, stream: Stream) -> None:
+        """Count a handler as ended; when somebody still wants its answer, the budget gets something back."""
         if not stream.over:
             self.budget.refund(_FINISHED_REFUND)
         if stream.task is not None:
@@ -234,10 +238,10 @@ class ConnectionCalls:
             self.make_room()
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Take note that `size` bytes of a call's request are not held any more."""
+        """Release `size` bytes of a call's request: the handler has them, or nobody needs them."""
         self.inbound.consumed(stream, size)
 
-    def expire(self, now: float) -> None:
+    def expire_overdue(self, now: float) -> None:
         """Answer the calls whose deadline passed before they began, or whose messages take too long to arrive."""
         begun_before = now - self.limits.message_seconds
         for stream in list(self.streams.values()):
@@ -272,7 +276,7 @@ class ConnectionCalls:
     # Ending.
 
     def ended(self, stream: Stream) -> None:
-        """Take that the answer is out; a client that still sends is told to stop (section 8.1)."""
+        """Forget a stream whose answer is out; a client that still sends is told to stop (section 8.1)."""
         self._forget(stream)
         self._answered(stream.id, whole=stream.received_end)
 
@@ -282,7 +286,7 @@ class ConnectionCalls:
             self.outbound.write(frames.rst_stream(stream_id, ErrorCode.NO_ERROR))
 
     def fault(self, error: StreamError) -> None:
-        """Take what a client did wrong on one stream.
+        """Reset the stream on which the client broke a rule.
 
         Raises ProtocolError for a stream that is still idle: RST_STREAM must not be sent there (section 6.4).
         """
@@ -303,14 +307,14 @@ class ConnectionCalls:
             stream.task.cancel()
 
     def abandon(self, stream: Stream) -> None:
-        """Take that the client is gone from a stream: nothing more is sent, the handler is cancelled."""
+        """Forget a stream that its client has left: nothing more is sent, the handler is cancelled."""
         self._remember(stream.id, reset=False)
         self._forget(stream)
         if stream.task is not None:
             stream.task.cancel()
 
     def was_reset(self, stream_id: int) -> None:
-        """Take a RST_STREAM."""
+        """Handle RST_STREAM."""
         if stream_id > self.last_id:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
         stream = self.streams.get(stream_id)
@@ -341,6 +345,6 @@ class ConnectionCalls:
             self._closed_before, self._closed = self._closed, {}
         self._closed[stream_id] = reset
 
-    def ignored(self, stream_id: int) -> bool:
+    def is_ignored(self, stream_id: int) -> bool:
         """Whether we reset this stream lately: the client may not know yet."""
         return self._closed.get(stream_id) or self._closed_before.get(stream_id) or False

@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
             return
         if stream_id > self.calls.last_id:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
-        if not increment and not self.calls.ignored(stream_id):
+        if not increment and not self.calls.is_ignored(stream_id):
             raise StreamError(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
         stream = self.calls.streams.get(stream_id)
         if stream is None:

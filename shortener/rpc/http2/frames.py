@@ -76,11 +76,6 @@ class FrameReader:
         self._block_stream = 0
         self._block_flags = 0
 
-    @property
-    def greeted(self) -> bool:
-        """Whether the client's preface has arrived."""
-        return not self._preface_left
-
     def feed(self, data: bytes) -> None:
         """Add bytes. At most one frame is kept from call to call when `next` is called until it returns None."""
         rest = self._data[self._position :] if self._position else self._data

@@ -23,16 +23,16 @@ def _too_much() -> GRPCError:
 
 
 class Inbound:
-    """Takes the DATA of one connection's calls, `streams` by their ids.
+    """Takes the DATA of one connection's calls, `streams` by their ids, where it is not a whole request in one frame.
 
-    The connection's window is given back as bytes arrive; a stream's is, for a plain call, while its message is
-    incomplete, and for a streaming one when its handler takes the message. What is `held` in between is bounded: a
-    call that goes beyond its connection's share, `receive_max` bytes, is answered RESOURCE_EXHAUSTED, and when all
-    connections hold too much, so is one of the connection that holds most.
+    A stream's window is given back, for a plain call, while its message is incomplete, and for a streaming one when
+    its handler takes the message. What is `held` in between is bounded: a call that goes beyond its connection's share,
+    `receive_max` bytes, is answered RESOURCE_EXHAUSTED, and when all connections hold too much, so is one of the
+    connection that holds most.
     """
 
     __slots__ = (
-        "_budget", "_outbound", "_receive_max", "_received", "_size_max", "_streams", "_uncredited", "held", "window",
+        "_budget", "_outbound", "_receive_max", "_received", "_size_max", "_streams", "held", "window",
     )  # fmt: skip
 
     def __init__(
@@ -52,19 +52,11 @@ class Inbound:
         self._received = received
         self._size_max = size_max
         self._receive_max = receive_max
-        self._uncredited = 0
         self.held = 0
         self.window = max(window, frames.WINDOW_DEFAULT)
 
-    def arrived(self, length: int) -> None:
-        """Take note of a DATA frame of `length` bytes, padding included, and give the connection's window back."""
-        self._uncredited += length
-        if self._uncredited >= self.window >> 1:
-            self._outbound.write(frames.window_update(0, self._uncredited))
-            self._uncredited = 0
-
     def take(self, stream: Stream, flags: int, payload: bytes, length: int) -> bool:
-        """Take a call's DATA, or nothing with END_STREAM, and return whether the call is ready to start.
+        """Handle a call's DATA, or its end without any, and return whether the request is complete.
 
         Raises GRPCError for what must be refused, StreamError for what breaks the protocol's rules, and ProtocolError
         when the connection's budget is spent.
@@ -158,7 +150,7 @@ class Inbound:
         return max(self._streams.values(), key=lambda stream: stream.held)
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Take note that `size` bytes are not held any more: a streaming call's client may send others."""
+        """Release `size` bytes of a request: a streaming call's client may send others."""
         self._hold(stream, -size)
         if not stream.over:
             self._credit(stream)

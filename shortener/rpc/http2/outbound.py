@@ -46,7 +46,7 @@ class Sender(Protocol):
     progress_at: float  # when `queue` last shrank, by the monotonic clock
 
     def end_sent(self) -> None:
-        """Learn that END_STREAM went out."""
+        """End the stream: END_STREAM went out."""
 
     def give_up(self) -> None:
         """Reset the stream, because its client takes nothing."""
@@ -124,7 +124,7 @@ class Outbound:
                 self._transport.write(data)
 
     def lose(self) -> None:
-        """Learn that the connection is lost: writing to it would be an error with some event loops."""
+        """Write nothing more: the connection is lost, and with some event loops writing would be an error."""
         self.writable = False
         self._lost = True
 
@@ -339,7 +339,7 @@ class Outbound:
         return [stream.id for stream in self._blocked if stream.progress_at < then]
 
     def grow(self, increment: int) -> None:
-        """Take a WINDOW_UPDATE for the connection."""
+        """Handle a WINDOW_UPDATE for the connection."""
         self.window += increment
         if self.window > frames.WINDOW_MAX:
             raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "connection window above 2^31-1")
@@ -347,14 +347,14 @@ class Outbound:
             self.pump()
 
     def grow_stream(self, stream: Sender, increment: int) -> None:
-        """Take a WINDOW_UPDATE for a stream."""
+        """Handle a WINDOW_UPDATE for a stream."""
         stream.send_window += increment
         if stream.send_window > frames.WINDOW_MAX:
             raise StreamError(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "stream window above 2^31-1")
         self._serve(stream)
 
     def shrink_table(self, size: int) -> None:
-        """Take the client's SETTINGS_HEADER_TABLE_SIZE: below the default we do without the table for good."""
+        """Handle the client's SETTINGS_HEADER_TABLE_SIZE: below the default we do without the table for good."""
         if size < 4096 and self._indexed is not None:
             self._indexed = None
             self._prefix = hpack.TABLE_OFF

@@ -31,16 +31,16 @@ class Owner(Protocol):
     transport: asyncio.Transport
 
     def consumed(self, stream: "Stream", size: int) -> None:
-        """Take note that the handler has `size` bytes of the request, prefixes included."""
+        """Release `size` bytes of the request, prefixes included."""
 
-    def ran(self, stream: "Stream") -> None:
-        """Take note that the handler has ended."""
+    def handler_ended(self, stream: "Stream") -> None:
+        """Count the handler as ended."""
 
-    def guard(self, stream: "Stream") -> None:
-        """End a call that waits at its deadline."""
+    def set_timer(self, stream: "Stream") -> None:
+        """Have the call ended at its deadline."""
 
     def ended(self, stream: "Stream") -> None:
-        """Take note that the whole answer is out."""
+        """Forget the call: its whole answer is out."""
 
     def reset(self, stream: "Stream", code: ErrorCode) -> None:
         """End the call from our side, and its handler with it."""
@@ -291,15 +291,15 @@ class Stream:
             self._end(Status.INTERNAL, "internal error")
 
     def finished(self, error: BaseException | None) -> None:
-        """Take the handler's end, now or in its task."""
-        self._calls.ran(self)
+        """End the call for its handler, which has returned (None) or raised `error`."""
+        self._calls.handler_ended(self)
         try:
             self._conclude(error)
         except Exception:
             log.error("%s raised an error that cannot be sent", self.method.path, exc_info=True)
             self._end(Status.INTERNAL, "internal error")
         if not self.over:
-            self._calls.guard(self)
+            self._calls.set_timer(self)
 
     def expire(self) -> None:
         """Answer DEADLINE_EXCEEDED at once, however long the handler takes to notice its cancellation."""

@@ -40,7 +40,7 @@ class Watch:
                 connection.transport.abort()
         else:
             connection.check_drain(now)
-            connection.calls.expire(now)
+            connection.calls.expire_overdue(now)
             self._check_writes(now)
             self._keep_alive(now)
             self._check_idle(now)
