@@ -24,6 +24,7 @@ class Grpc:
     message_size_max: int = _number(262_144, 1024, 67_108_864)
     streams_max: int = _number(100, 1, 10_000)
     connections_max: int = _number(1000, 1, 100_000)
+    connections_per_address_max: int = _number(250, 1, 100_000)
     header_list_size_max: int = _number(16_384, 1024, 1_048_576)
     handshake_seconds: float = _number(10.0, 0.1, 3600)
     idle_seconds: float = _number(0.0, 0, 31_536_000)
@@ -58,9 +59,12 @@ class Gateway:
     exports_max: int = _number(2, 1, 1000)
     line_size_max: int = _number(8190, 1024, 1_048_576)
     connections_max: int = _number(1000, 1, 100_000)
+    connections_per_address_max: int = _number(250, 1, 100_000)
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     body_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(75.0, 1, 3600)
+    write_timeout_seconds: float = _number(20.0, 0.1, 3600)
+    held_max: int = _number(33_554_432, 65_536, 17_179_869_184)
     cors_origins: tuple[str, ...] = ()
 
 
@@ -73,11 +77,14 @@ class Redirect:
     base_url: str = ""
     status: Literal[301, 302, 303, 307, 308] = 302
     connections_max: int = _number(10_000, 1, 1_000_000)
+    connections_per_address_max: int = _number(1000, 1, 1_000_000)
     head_size_max: int = _number(16_384, 1024, 1_048_576)
     heads_max: int = _number(2000, 1, 10_000_000)
     answer_timeout_seconds: float = _number(5.0, 0.1, 3600)
     head_timeout_seconds: float = _number(10.0, 0.1, 3600)
     keepalive_seconds: float = _number(75.0, 1, 3600)
+    write_timeout_seconds: float = _number(20.0, 0.1, 3600)
+    held_max: int = _number(33_554_432, 65_536, 17_179_869_184)
 
 
 @dataclass(frozen=True, slots=True)

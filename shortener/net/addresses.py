@@ -63,6 +63,17 @@ class ClientAddresses:
         return any(address.version == network.version and address in network for network in self._networks)
 
 
+def network_of(peer: str) -> str | None:
+    """Return what connections from the address `peer` are counted under: itself, or of IPv6 its /64.
+
+    None for loopback, and for a peer without an address: a client of our own machine.
+    """
+    address = _address(peer)
+    if address is None or address.is_loopback:
+        return None
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
 def _address(text: str) -> Address | None:
     """Return the address that `text` is, with or without a port; None for anything else."""
     if text.startswith("["):

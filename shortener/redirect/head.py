@@ -4,7 +4,7 @@ Everything here is stricter than aiohttp's parser: what is accepted here means t
 """
 
 from dataclasses import dataclass
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 BLANK_LINE = b"\r\n\r\n"
 LINE_MAX = 4096
@@ -20,11 +20,9 @@ _VERSION = b" HTTP/1.1"
 
 _VISIBLE = bytes(range(0x21, 0x7F))
 _LINE_BYTES = b"\r\n " + _VISIBLE
-_TARGET_OCTETS = b" " + _VISIBLE + bytes(range(0x80, 0x100))
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _CODE_CHARACTERS = frozenset(_LETTERS.decode() + "-_")
 _NO_CODE_BYTES = bytes(set(range(256)) - set(_LETTERS + b"-_"))
-_ASCII = bytes(range(0x80)).decode()
 _NAME_BYTES = _LETTERS + b"-"  # others are allowed, but some servers take "_" for "-"
 _HOST_BYTES = _LETTERS + b"-._:[]"
 _QUERY_BYTES = _LETTERS + b"-._~%&=+!*,;:@/$'()?"
@@ -100,11 +98,6 @@ def short_code_at(path: str) -> str:
     return short_code if can_be_short_code(short_code) else ""
 
 
-def ascii_line(line: bytes) -> bytes:
-    """Return a request line with percent-encoding for all octets that are not ASCII, which aiohttp refuses."""
-    return line if line.isascii() else quote_from_bytes(line, safe=_ASCII).encode("ascii")
-
-
 def is_plain_line(line: bytes) -> bool:
     """Tell whether this is the request line of a GET or HEAD in origin form, with nothing odd about it."""
     if not line.startswith((_GET, _HEAD)) or not line.endswith(_VERSION):
@@ -114,14 +107,10 @@ def is_plain_line(line: bytes) -> bool:
 
 
 def may_become_plain(start: bytes) -> bool:
-    """Tell whether more bytes after `start`, which holds no blank line, could make it a plain request.
-
-    The request line may have octets that are not ASCII: `ascii_line` has to see it whole.
-    """
+    """Tell whether more bytes after `start`, which holds no blank line, could make it a plain request."""
     if not (start.startswith((_GET, _HEAD)) or _GET.startswith(start) or _HEAD.startswith(start)):
         return False
-    line, _, fields = start.partition(b"\r\n")
-    if line.rstrip(b"\r").translate(None, _TARGET_OCTETS) or fields.translate(None, _LINE_BYTES):
+    if start.translate(None, _LINE_BYTES):
         return False
     pairs = start.count(b"\r\n")
     return start.count(b"\n") == pairs and start.count(b"\r") - start.endswith(b"\r") == pairs

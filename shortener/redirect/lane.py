@@ -1,8 +1,8 @@
 """The fast lane: the plain GET of a cached live link is parsed, counted and answered in one step.
 
 That of a link which is not in memory waits here until it has been read. Everything else goes to aiohttp on the same
-connection, its bytes untouched. The lane takes the connection back when aiohttp has answered all it was given, and it
-is known where the next request begins.
+connection, its bytes untouched. The lane takes the connection back when aiohttp has answered all it was given, and the
+next byte begins a request.
 """
 
 import asyncio
@@ -10,12 +10,13 @@ from time import perf_counter
 from typing import cast
 
 from shortener.links.model import Link
+from shortener.net.listener import Listener
+from shortener.net.places import Place
 from shortener.redirect.answer import can_be_sent
 from shortener.redirect.fallback import FallbackConnection
 from shortener.redirect.head import (
     BLANK_LINE,
     Fields,
-    ascii_line,
     can_be_short_code,
     is_plain_line,
     may_become_plain,
@@ -35,24 +36,13 @@ class Lane(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_away",
-        "_fallback",
-        "_half_closed",
-        "_handed",
-        "_parked",
-        "_partial",
-        "_peer",
-        "_shared",
-        "_since",
-        "_sticky",
-        "_transport",
-        "_trusted",
-        "_waiting_for_head",
-        "_write_paused",
-    )
+        "_away", "_fallback", "_half_closed", "_listener", "_parked", "_partial", "_peer", "_shared", "_since",
+        "_transport", "_trusted", "_write_paused",
+    )  # fmt: skip
 
-    def __init__(self, shared: LaneShared) -> None:
+    def __init__(self, shared: LaneShared, listener: Listener) -> None:
         self._shared = shared
+        self._listener = listener
         self._transport: asyncio.Transport
         self._peer = ""
         self._trusted = False
@@ -61,24 +51,16 @@ class Lane(asyncio.Protocol):
         self._parked: Parked | None = None
         self._half_closed = False  # the client will send no more, and has not had all its answers
         self._fallback: FallbackConnection | None = None
-        self._handed = 0  # requests given to aiohttp
-        self._sticky = False  # aiohttp keeps the connection: nobody else knows where its next request begins
-        self._since = shared.tick  # when the connection was last seen to do something
-        self._waiting_for_head = False  # `_since` is when the unfinished head began
+        self._since = listener.tick  # when the last request came, or began to
         self._write_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, or refuse it when there are too many."""
+        """Take the connection, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)
-        shared = self._shared
-        if len(shared.connections) >= shared.settings.connections_max and not shared.make_room():
-            self._away = self._sticky = True
-            shared.refusals.refuse(self._transport)
-            return
-        shared.connections.add(self)
+        self._away = self._listener.admit(self, self._transport) is Place.NONE
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
-        self._trusted = shared.addresses.is_proxy(self._peer)
+        self._trusted = self._shared.addresses.is_proxy(self._peer)
 
     def data_received(self, data: bytes) -> None:
         """Answer, hand over, or wait for more."""
@@ -86,7 +68,7 @@ class Lane(asyncio.Protocol):
             self._received_away(data)
             return
         shared = self._shared
-        self._since = shared.tick
+        self._since = self._listener.tick
         line, _, block = data.partition(b"\r\n")
         fields = shared.heads.get(block)
         if fields is None or not self._answer(short_code_in(line), fields):
@@ -112,23 +94,20 @@ class Lane(asyncio.Protocol):
 
     def _consider(self, data: bytes, line: bytes, block: bytes) -> None:
         """Decide about bytes that start where a request starts and are not a remembered head."""
-        if not line.isascii() and len(line) < len(data):
-            line = ascii_line(line)
-            data = line + b"\r\n" + block
         end = data.find(BLANK_LINE)
         if end < 0:
             self._wait_or_hand_over(data)
             return
-        whole = end + len(BLANK_LINE) == len(data) <= self._shared.settings.head_size_max and is_plain_line(line)
+        whole = end + len(BLANK_LINE) == len(data) <= self._shared.limits.head_size_max and is_plain_line(line)
         fields = read_fields(block) if whole else None
         if fields is None:
-            self._hand_over(data, sticky=True)
+            self._hand_over(data)
             return
         if len(block) <= REMEMBERED_SIZE_MAX:
             self._shared.heads.put(block, fields)
         short_code = short_code_in(line)
         if not self._answer(short_code, fields) and not self._look_up(short_code, data, fields):
-            self._hand_over(data, sticky=False)
+            self._hand_over(data)
 
     def _look_up(self, short_code: str, data: bytes, fields: Fields) -> bool:
         """Let the request wait for its link; False if that cannot be had from here."""
@@ -144,8 +123,7 @@ class Lane(asyncio.Protocol):
         if found is None:
             return False
         self._away = True
-        self._waiting_for_head = False
-        self._since = shared.tick
+        self._since = self._listener.tick
         self._parked = Parked(found, perf_counter(), data, short_code, fields)
         found.add_done_callback(self._looked_up)
         return True
@@ -163,20 +141,18 @@ class Lane(asyncio.Protocol):
                 self._shared.batch.flush()
                 self._transport.close()
         else:
-            self._hand_over(parked.data, sticky=False)
+            self._hand_over(parked.data)
 
     def _unpark(self, more: bytes = b"") -> None:
         """Let aiohttp wait for the link, if one is waited for here."""
         parked, self._parked = self._parked, None
         if parked is not None:
-            self._hand_over(parked.data + more, sticky=bool(more))
+            self._hand_over(parked.data + more)
 
     def _wait_or_hand_over(self, start: bytes) -> None:
-        if len(start) > self._shared.settings.head_size_max or not may_become_plain(start):
-            self._hand_over(start, sticky=True)
+        if len(start) > self._shared.limits.head_size_max or not may_become_plain(start):
+            self._hand_over(start)
             return
-        if not self._partial:
-            self._waiting_for_head = True
         self._partial = start
         self._away = True
 
@@ -188,15 +164,14 @@ class Lane(asyncio.Protocol):
             line, _, block = whole.partition(b"\r\n")
             self._consider(whole, line, block)
             if not self._away:
-                self._waiting_for_head = False
-                self._since = self._shared.tick
+                self._since = self._listener.tick
         elif self._parked is not None:
             self._unpark(data)
         elif self._fallback is not None:
-            self._hand_over(data, sticky=True)
+            self._hand_over(data)
 
-    def _hand_over(self, data: bytes, *, sticky: bool) -> None:
-        """Let aiohttp have the bytes. Unless `sticky` they are one whole request, and nothing else.
+    def _hand_over(self, data: bytes) -> None:
+        """Let aiohttp have the bytes.
 
         Answers that the batch still holds leave first: aiohttp never answers within `data_received`, and the loop runs
         what was scheduled in order.
@@ -204,43 +179,38 @@ class Lane(asyncio.Protocol):
         shared = self._shared
         shared.traffic.handed_over += 1
         self._away = True
-        self._sticky = self._sticky or sticky
-        self._handed += 1
         fallback = self._fallback
         if fallback is None:
-            fallback = self._fallback = FallbackConnection(shared.fallback, shared.settings, self._answered)
+            fallback = self._fallback = FallbackConnection(
+                shared.fallback,
+                self._listener,
+                shared.limits,
+                traffic=shared.traffic,
+                known_as=self,
+                on_answered=self._answered,
+            )
             fallback.connection_made(self._transport)
             if self._write_paused:
                 fallback.pause_writing()
-        if not self._waiting_for_head and fallback.begun == fallback.answered:
-            self._waiting_for_head = True
-            self._since = shared.tick
         fallback.data_received(data)
+        if self._half_closed:
+            fallback.eof_received()
 
     def _answered(self, *, keep_alive: bool) -> None:
-        self._since = self._shared.tick
-        self._waiting_for_head = False
-        if self._half_closed:
-            self._transport.close()
-            return
-        fallback = self._fallback
-        if keep_alive and not self._sticky and fallback is not None and fallback.answered == self._handed:
-            self._away = False
+        self._since = self._listener.tick
+        self._away = not (keep_alive and self._fallback is not None and self._fallback.is_empty)
 
     def eof_received(self) -> bool:
         """Answer what was asked, then let the connection close."""
         self._shared.batch.flush()
-        if self._parked is not None:
-            self._half_closed = True
-            return True
-        if self._fallback is not None:
-            self._fallback.eof_received()
-        return False
+        self._half_closed = True
+        fallback = self._busy_fallback
+        return self._parked is not None or (fallback is not None and fallback.eof_received())
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read."""
         self._write_paused = True
-        self._since = self._shared.tick
+        self._listener.charge(self)
         if self._fallback is not None:
             self._fallback.pause_writing()
         if not self._away:
@@ -249,7 +219,7 @@ class Lane(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on reading."""
         self._write_paused = False
-        self._since = self._shared.tick
+        self._listener.charge(self)
         if self._fallback is not None:
             self._fallback.resume_writing()
         if not self._away:
@@ -257,50 +227,52 @@ class Lane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        shared = self._shared
-        self._away = self._sticky = True
+        self._away = True
         self._parked = None
-        shared.connections.discard(self)
-        if not shared.connections:
-            shared.empty.set()
+        self._listener.lost(self)
         if self._fallback is not None:
             self._fallback.connection_lost(exc)
 
+    # What the listener asks.
+
     @property
-    def is_idle(self) -> bool:
-        """Whether no request is being answered or has begun to arrive."""
-        fallback = self._fallback
-        busy = fallback is not None and fallback.begun != fallback.answered
-        return not (busy or self._waiting_for_head or self._write_paused or self._parked)
+    def _busy_fallback(self) -> FallbackConnection | None:
+        """The connection as aiohttp has it, while the bytes go there."""
+        return self._fallback if self._away and not (self._partial or self._parked) else None
 
-    def is_idle_since(self, then: float) -> bool:
-        """Whether nothing has happened here after `then`."""
-        return self._since <= then and self.is_idle
+    @property
+    def held(self) -> int:
+        """Bytes of the client's input that wait here."""
+        return len(self._partial) + (self._fallback.held if self._fallback is not None else 0)
 
-    def close_if_overdue(self) -> None:
-        """Close the connection if the client has kept it waiting for too long."""
-        shared = self._shared
+    def waits_since(self) -> float | None:
+        """Return since when the client has been awaited, None while it is the client who waits."""
         if self._parked is not None:
-            if shared.tick - self._since > PATIENCE_SECONDS:
+            return None
+        fallback = self._busy_fallback
+        return self._since if fallback is None else fallback.waits_since()
+
+    def check(self, now: float) -> bool:
+        """Tell whether the client has been too slow with a head, or idle for too long."""
+        if self._parked is not None:
+            if now - self._since > PATIENCE_SECONDS:
                 self._unpark()
-            return
-        fallback = self._fallback
-        if self._write_paused:
-            limit = shared.settings.head_timeout_seconds
-        elif fallback is not None and fallback.begun != fallback.answered:
-            return  # the handler has a limit of its own
-        elif self._waiting_for_head:
-            limit = shared.settings.head_timeout_seconds
-        else:
-            limit = shared.settings.keepalive_seconds
-        if shared.tick - self._since > limit:
-            shared.traffic.timed_out_connections += 1
-            self._transport.abort()
+            return False
+        fallback = self._busy_fallback
+        if fallback is not None:
+            return fallback.check(now)
+        limits = self._shared.limits
+        return now - self._since > (limits.head_timeout_seconds if self._partial else limits.keepalive_seconds)
 
-    def close(self) -> None:
-        """Close once what was written has left."""
-        self._transport.close()
+    def leave(self) -> None:
+        """Close unless a request is being answered or has begun to arrive."""
+        self._shared.batch.flush()
+        fallback = self._busy_fallback
+        if fallback is not None:
+            fallback.leave()
+        elif not (self._parked or self._partial):
+            self._transport.close()
 
-    def abort(self) -> None:
-        """Close now."""
+    def stop(self) -> None:
+        """Close now, without what was not sent."""
         self._transport.abort()

@@ -99,6 +99,8 @@ def _handler(
                 response = http_problem(408, "the body did not arrive in time")
                 response.force_close()
                 return response
+            except web.RequestPayloadError:
+                return http_problem(400, "the body is not framed as RFC 9112 has it")
         call = Call(
             principal=principal,
             path=dict(request.match_info),

@@ -8,6 +8,9 @@ from shortener import errors
 from shortener.rest import json_codec as jsonio
 from shortener.rpc.health import Serving
 
+HEALTH_PATHS = frozenset({b"/healthz", b"/readyz"})
+"""What is answered even when no place is free."""
+
 
 def mount(app: web.Application, *, serving: Serving, registry: CollectorRegistry) -> None:
     """Add the three routes; `registry` holds what /metrics shows."""

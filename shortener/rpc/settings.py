@@ -8,7 +8,8 @@ class RpcSettings:
     """What one gRPC listener allows. Nothing is defaulted here: configuration decides.
 
     `message_size_max` bounds one request message in bytes, after decompression too: RESOURCE_EXHAUSTED beyond.
-    `streams_max` is the number of concurrent calls of one connection, `connections_max` of connections.
+    `streams_max` is the number of concurrent calls of one connection, `connections_max` of connections, of which
+    one address may have `connections_per_address_max`.
     `header_list_size_max` bounds the request's metadata in bytes, uncompressed as RFC 9113 counts it.
     A ping goes out after `keepalive_seconds` of silence; without an answer within `keepalive_timeout_seconds` the
     connection is closed. `handshake_seconds` bounds TLS and the client's preface; a connection without a call is
@@ -20,6 +21,7 @@ class RpcSettings:
     message_size_max: int
     streams_max: int
     connections_max: int
+    connections_per_address_max: int
     header_list_size_max: int
     keepalive_seconds: float
     keepalive_timeout_seconds: float

@@ -2,48 +2,29 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Protocol
 
+from shortener.net.listener import Listener
 from shortener.observe.histogram import Gauge
 from shortener.redirect.server import RedirectServer
-from shortener.rest.server import HttpServer
+
+_COUNTS = {
+    "refused": "Connections refused: too many were open.",
+    "evicted": "Connections closed to make room, for others or for what waits to be sent to others.",
+    "timed_out": "Connections closed because the client was too slow.",
+}
 
 
-class RpcListener(Protocol):
-    """What is read of a gRPC server."""
-
-    refused_connections: int
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected."""
-
-
-def _connections(server: RpcListener) -> int:
-    return server.connections
-
-
-def _refused_connections(server: RpcListener) -> int:
-    return server.refused_connections
-
-
-def of_listeners(rpc: Mapping[str, RpcListener], gateway: HttpServer, redirect: RedirectServer) -> Iterator[Gauge]:
+def of_listeners(listeners: Mapping[str, Listener]) -> Iterator[Gauge]:
     """Yield the connections of every listener, by the names of the ready line."""
-    name, meaning = "shortener_connections", "Open connections, by listener."
-    refused, too_many = "shortener_connections_refused_total", "Connections refused: too many were open."
-    for listener, server in rpc.items():
-        yield name, meaning, {"listener": listener}, partial(_connections, server)
-        yield refused, too_many, {"listener": listener}, partial(_refused_connections, server)
-    yield name, meaning, {"listener": "gateway"}, lambda: gateway.connections
-    yield name, meaning, {"listener": "redirect"}, lambda: redirect.connections
-    yield refused, too_many, {"listener": "redirect"}, lambda: redirect.refused_connections
-    yield refused, too_many, {"listener": "gateway"}, lambda: gateway.refusals.count
-    evicted, made_room = "shortener_connections_evicted_total", "Idle connections closed to make room for new ones."
-    yield evicted, made_room, {"listener": "gateway"}, lambda: gateway.evicted_connections
-    yield evicted, made_room, {"listener": "redirect"}, lambda: redirect.traffic.evicted_connections
-    slow = "Connections closed because the client was too slow."
-    timed_out = "shortener_connections_timed_out_total"
-    yield timed_out, slow, {"listener": "redirect"}, lambda: redirect.traffic.timed_out_connections
+    for name, listener in listeners.items():
+        labels = {"listener": name}
+        yield "shortener_connections", "Open connections, by listener.", labels, partial(_connections, listener)
+        for count, meaning in _COUNTS.items():
+            yield f"shortener_connections_{count}_total", meaning, labels, partial(getattr, listener, count)
+
+
+def _connections(listener: Listener) -> int:
+    return len(listener.connections)
 
 
 def of_redirects(server: RedirectServer) -> Iterator[Gauge]:

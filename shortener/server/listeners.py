@@ -14,16 +14,16 @@ from shortener.app import App, open_app
 from shortener.config.loading import is_loopback, service_token
 from shortener.config.sections import Config
 from shortener.links import Link
+from shortener.net.listener import Listener
 from shortener.observe.loop_lag import LoopLag
 from shortener.observe.metrics import Metrics
 from shortener.observe.request_log import OFF, RequestLog, open_request_log
 from shortener.redirect.server import RedirectServer, open_redirect_server
-from shortener.redirect.settings import RedirectSettings
 from shortener.rest import cors, gateway, openapi
 from shortener.rest import docs as docspage
 from shortener.rest import operations as ops
 from shortener.rest.problems import problems
-from shortener.rest.server import HttpServer, HttpSettings
+from shortener.rest.server import HttpServer
 from shortener.rpc.callers import caller_of, limited, trusted
 from shortener.rpc.guard import Admits, Service, guarded, holders_of
 from shortener.rpc.health import SERVICE as HEALTH
@@ -37,18 +37,9 @@ from shortener.server import gauges, tls
 from shortener.server.sockets import NAMES, Sockets
 from shortener.tasks import finish
 
-DRAIN_IDLE_SECONDS = 0.5
-"""How long an idle HTTP connection is kept while draining, so that a client about to ask still gets its answer."""
-
 
 class RpcServer(Protocol):
     """What both gRPC servers offer, the library's and our own."""
-
-    refused_connections: int
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected."""
 
     async def start(
         self, host: str, port: int, *, ssl: ssl.SSLContext | None = None, sock: socket.socket | None = None
@@ -91,6 +82,12 @@ class Servers:
         rpc = (server.drain(grace) for server in self.rpc.values())
         await asyncio.gather(*rpc, self.gateway.drain(grace), self.redirect.drain(grace))
 
+    @property
+    def listeners(self) -> dict[str, Listener]:
+        """The listeners by the names of the ready line; the stock gRPC servers have none of ours."""
+        own = {name: server.listener for name, server in self.rpc.items() if isinstance(server, h2.RpcServer)}
+        return {**own, "gateway": self.gateway.listener, "redirect": self.redirect.listener}
+
     async def close_rpc(self) -> None:
         """End the gRPC listeners, all at the same time: each waits a moment for clients to take their last bytes."""
         for server in self.rpc.values():
@@ -117,7 +114,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await _start_rpc(stack, servers, token, context)
         servers.metrics.watch(app.core.gauges)
         servers.metrics.watch(gauges.of_redirects(servers.redirect))
-        servers.metrics.watch(gauges.of_listeners(servers.rpc, servers.gateway, servers.redirect))
+        servers.metrics.watch(gauges.of_listeners(servers.listeners))
         servers.metrics.watch(servers.requests.gauges())
         servers.metrics.watch(servers.lag.gauges())
         servers.serving.start()
@@ -154,7 +151,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             requests=servers.requests,
         )
         admits = holders_of(token, open_services) if token else None
-        server = _rpc_server(app.core.config, guards, settings, admits)
+        server = _rpc_server(app, guards, settings, admits)
         await server.start("", 0, ssl=context, sock=sock)
         servers.rpc[name] = server
 
@@ -176,15 +173,7 @@ async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
     document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
     docspage.mount(web, document, links=app.links.short_url(""))
     servers.gateway = HttpServer(
-        web,
-        settings=HttpSettings(
-            connections_max=limits.connections_max,
-            head_timeout_seconds=limits.head_timeout_seconds,
-            keepalive_seconds=limits.keepalive_seconds,
-            drain_idle_seconds=DRAIN_IDLE_SECONDS,
-            line_size_max=limits.line_size_max,
-        ),
-        new_id=app.core.new_id,
+        web, settings=limits, new_id=app.core.new_id, is_exempt=app.core.client_addresses.is_proxy
     )
     await servers.gateway.start("", 0, sock=servers.sockets.by_name["gateway"])
     stack.push_async_callback(servers.gateway.close)
@@ -197,7 +186,7 @@ DESCRIPTION = (
 
 
 async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
-    app, limits = servers.app, servers.app.core.config.redirect
+    app = servers.app
     servers.redirect = await stack.enter_async_context(
         open_redirect_server(
             host="",
@@ -214,17 +203,8 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             new_id=app.core.new_id,
             observe=servers.metrics.redirect.observe,
             requests=servers.requests,
-            settings=RedirectSettings(
-                status=limits.status,
-                connections_max=limits.connections_max,
-                head_timeout_seconds=limits.head_timeout_seconds,
-                keepalive_seconds=limits.keepalive_seconds,
-                answer_timeout_seconds=limits.answer_timeout_seconds,
-                head_size_max=limits.head_size_max,
-                heads_max=limits.heads_max,
-                drain_idle_seconds=DRAIN_IDLE_SECONDS,
-                trusted_proxies=app.core.config.analytics.trusted_proxies,
-            ),
+            settings=app.core.config.redirect,
+            trusted_proxies=app.core.config.analytics.trusted_proxies,
         )
     )
 
@@ -243,8 +223,8 @@ class _JournalClicks:
         return True
 
 
-def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettings, admits: Admits | None) -> RpcServer:
-    grpc = config.grpc
+def _rpc_server(app: App, services: Sequence[Service], settings: RpcSettings, admits: Admits | None) -> RpcServer:
+    grpc = app.core.config.grpc
     if grpc.server == "grpclib":
         return StockServer(services)
     limits = Limits(
@@ -258,7 +238,9 @@ def _rpc_server(config: Config, services: Sequence[Service], settings: RpcSettin
         message_seconds=grpc.message_timeout_seconds,
         write_seconds=grpc.write_timeout_seconds,
     )
-    return h2.RpcServer(services, settings=settings, limits=limits, admits=admits)
+    return h2.RpcServer(
+        services, settings=settings, limits=limits, admits=admits, is_exempt=app.core.client_addresses.is_proxy
+    )
 
 
 def _rpc_settings(config: Config) -> RpcSettings:
@@ -267,6 +249,7 @@ def _rpc_settings(config: Config) -> RpcSettings:
         message_size_max=grpc.message_size_max,
         streams_max=grpc.streams_max,
         connections_max=grpc.connections_max,
+        connections_per_address_max=grpc.connections_per_address_max,
         header_list_size_max=grpc.header_list_size_max,
         keepalive_seconds=grpc.keepalive_seconds,
         keepalive_timeout_seconds=grpc.keepalive_timeout_seconds,

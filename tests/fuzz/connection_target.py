@@ -104,7 +104,7 @@ def happen(world: World, kind: int, flags: int) -> None:
     elif kind == OPEN:
         world.loop.do(world.odd.gate.set)
     elif kind == DRAIN:
-        world.loop.do(world.connection.drain)
+        world.loop.do(world.connection.leave)
     elif kind == STOP:
         world.loop.do(world.connection.stop)
     else:

@@ -9,10 +9,8 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from shortener.net import listener, places
 from shortener.rpc.http2 import Limits, RpcServer, budget, calls, connection, inbound, outbound, server, stream, timers
-from shortener.rpc.http2.budget import Pool
-from shortener.rpc.http2.eager import Runner
-from shortener.rpc.http2.shared import Shared
 from tests.rpc.h2_peer import SETTINGS, Odd
 
 LIMITS = Limits(
@@ -170,20 +168,15 @@ class World:
     def __init__(self, loop: VirtualLoop, clock: Clock) -> None:
         self.loop, self.clock = loop, clock
         self.odd = Bounded()
-        self.server = RpcServer([self.odd], settings=CALLS, limits=LIMITS)
-        self.shared = Shared(
-            loop,
-            self.server._methods,
-            CALLS,
-            LIMITS,
-            Runner(loop),
-            Pool(LIMITS.held_max),
-            Pool(LIMITS.unsent_total_max),
-        )
-        self.server._shared = self.shared
+        self.server: RpcServer
+        loop.do(self._build)
+        self.shared = self.server._shared
         self.connection = self.server._accept()
         self.wire = Wire(loop, self.connection)
         loop.do(self.connection.connection_made, self.wire)
+
+    def _build(self) -> None:
+        self.server = RpcServer([self.odd], settings=CALLS, limits=LIMITS)
 
     def settle(self) -> None:
         """Stop the clock, and run until all has arrived that may and nothing more is due."""
@@ -201,7 +194,7 @@ class World:
         self.loop.run_until_complete(self.shared.runner.close())
         self.loop.settle()
         assert not self.loop.broken, self.loop.broken
-        assert self.server.connections == 0
+        assert not self.server.listener.connections
         assert not self.connection.calls.streams
         assert self.connection.calls.running == 0
         for pool in (self.shared.received, self.shared.unsent):
@@ -216,7 +209,7 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     loop = VirtualLoop(clock)
     log = logging.getLogger("shortener.rpc.http2")
     log.setLevel(logging.CRITICAL)
-    modules = (budget, calls, connection, inbound, outbound, server, stream, timers)
+    modules = (budget, calls, connection, inbound, listener, outbound, places, server, stream, timers)
     patches: list[Any] = [mock.patch.object(module, "monotonic", clock) for module in modules]
     patches.append(mock.patch.object(calls, "_CLOSED_MAX", CLOSED_MAX))
     try:

@@ -1,4 +1,4 @@
-"""The redirect's lane: what it answers, aiohttp's parser reads as the same requests; all else is handed on.
+"""The redirect's lane: what it answers, aiohttp's parser reads as the same requests; all else is handed on untouched.
 
 Input: a byte that says how bytes are cut, then what a client sends.
 """
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from shortener.redirect import head
 from tests.fuzz.targets import Check
 from tests.redirect.fakes import World
-from tests.redirect.test_differential import WatchedLane, Wire, as_aiohttp_reads, size_left, stock
+from tests.redirect.test_differential import WatchedLane, Wire, as_aiohttp_reads, stock
 
 
 @contextmanager
@@ -23,19 +23,20 @@ def target() -> Iterator[Check]:
 
         async def converse(data: bytes, size: int) -> None:
             wire = Wire()
-            lane = WatchedLane(shared)
+            lane = WatchedLane(shared, world.server.listener)
             lane.connection_made(wire)  # type: ignore[arg-type] # all the lane needs of a transport
-            shared.connections.discard(lane)
+            world.server.listener.lost(lane)
             for start in range(0, len(data), size):
                 lane.data_received(data[start : start + size])
             shared.batch.flush()
-            assert len(lane._partial) <= shared.settings.head_size_max
+            assert len(lane._partial) <= shared.limits.head_size_max
             answers = wire.sent.count(b"HTTP/1.1 302 Found\r\n")
-            left = size_left(data, lane.handed + lane._partial)
+            left = len(lane.handed) + len(lane._partial)
+            assert data.endswith(lane.handed + lane._partial)
             if answers == 0:
                 assert left == len(data)
                 return
-            read = as_aiohttp_reads(head.ascii_line(data[: len(data) - left]), asyncio.get_running_loop())
+            read = as_aiohttp_reads(data[: len(data) - left], asyncio.get_running_loop())
             clicks = [("GET", f"/{code}", agent, referrer) for code, _, agent, referrer in world.clicks.recorded]
             assert read is not None
             assert len(read) == answers

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from shortener import errors
+from shortener.config.sections import Redirect
 from shortener.links.model import Link
 from shortener.redirect.ports import LookUp, Misses, Settled, Withheld
 from shortener.redirect.server import RedirectServer, open_redirect_server
-from shortener.redirect.settings import RedirectSettings
 from tests.support.fakes import FakeClock
 
 NOW = 1_800_000_000
@@ -26,17 +26,7 @@ A_LINK = Link(
     clicks=0,
 )
 
-SETTINGS = RedirectSettings(
-    status=302,
-    connections_max=100,
-    head_timeout_seconds=5.0,
-    keepalive_seconds=5.0,
-    answer_timeout_seconds=5.0,
-    head_size_max=8190,
-    heads_max=64,
-    drain_idle_seconds=0.05,
-    trusted_proxies=(),
-)
+SETTINGS = Redirect(connections_max=100, head_timeout_seconds=5.0, keepalive_seconds=5.0, head_size_max=8190)
 
 
 def a_link(short_code: str = "abc1234", **changes: object) -> Link:
@@ -132,6 +122,7 @@ class World:
         look_up: LookUp | None = None,
         withheld: Withheld | None = None,
         misses: Misses | None = None,
+        trusted_proxies: tuple[str, ...] = (),
         **changes: object,
     ) -> AsyncIterator["World"]:
         settings = replace(SETTINGS, **changes)  # type: ignore[arg-type] # tests name real fields
@@ -144,6 +135,7 @@ class World:
             clock=self.clock,
             new_id=lambda: "request-1",
             settings=settings,
+            trusted_proxies=trusted_proxies,
             look_up=look_up,
             misses=misses,
             settled=settled,
@@ -153,7 +145,7 @@ class World:
             yield self
 
     async def connect(self) -> "Client":
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.listener.port)
         return Client(reader, writer)
 
     async def ask(self, *requests: bytes) -> list["Answer"]:

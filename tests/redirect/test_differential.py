@@ -9,8 +9,8 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shortener.redirect.fallback import FallbackConnection
-from shortener.redirect.head import ascii_line
+from shortener.net.listener import Listener
+from shortener.net.places import ListenerLimits
 from shortener.redirect.lane import Lane
 from shortener.redirect.shared import LaneShared
 from tests.redirect.corpus import ODD, PARTIAL, PLAIN
@@ -45,21 +45,25 @@ async def exchange(world: World, port: int, data: bytes) -> tuple[bytes, bool]:
     return re.sub(rb"Date: [^\r]*", b"Date: now", received), ended
 
 
+class AlwaysAway(Lane):
+    """Leaves everything to aiohttp."""
+
+    def data_received(self, data: bytes) -> None:
+        self._hand_over(data)
+
+
 async def both(world: World, data: bytes) -> tuple[object, object]:
     """Send bytes to the lane and to aiohttp alone, and return what each did: bytes, end, and clicks."""
     shared = world.server._shared
-    loop = asyncio.get_running_loop()
-
-    def plain() -> FallbackConnection:
-        return FallbackConnection(shared.fallback, shared.settings, lambda *, keep_alive: None)
-
-    listener = await loop.create_server(plain, "127.0.0.1", 0)
+    alone = Listener("aiohttp", lambda: AlwaysAway(shared, alone), ListenerLimits(100, 100))
+    await alone.start("127.0.0.1", 0)
     results = []
-    for port in (world.server.port, listener.sockets[0].getsockname()[1]):
+    for port in (world.server.listener.port, alone.port):
         world.clicks.recorded.clear()
         outcome = await exchange(world, port, data)
         results.append((*outcome, list(world.clicks.recorded)))
-    listener.close()
+    alone.close()
+    await alone.wait_closed()
     return results[0], results[1]
 
 
@@ -115,23 +119,14 @@ class Wire:
 class WatchedLane(Lane):
     """Keeps what it hands over instead of handing it over."""
 
-    def __init__(self, shared: LaneShared) -> None:
-        super().__init__(shared)
+    def __init__(self, shared: LaneShared, listener: Listener) -> None:
+        super().__init__(shared, listener)
         self.handed = b""
 
-    def _hand_over(self, data: bytes, *, sticky: bool) -> None:
-        self._away = self._sticky = True
+    def _hand_over(self, data: bytes) -> None:
+        self._away = True
         self._fallback = self._fallback or object()  # type: ignore[assignment] # only its presence is looked at
         self.handed += data
-
-
-def size_left(data: bytes, left: bytes) -> int:
-    """Return how much of the end of `data` is `left`, whose first line may have been made ASCII."""
-    line, end, rest = left.partition(b"\r\n")
-    assert data.endswith(end + rest)
-    before = data[: len(data) - len(end + rest)]
-    [start] = [at for at in range(len(before) + 1) if line in (before[at:], ascii_line(before[at:]))]
-    return len(data) - start
 
 
 class NoProtocol:
@@ -197,20 +192,19 @@ async def test_whatever_the_lane_answers_means_the_same_to_aiohttp() -> None:
         def check(data: bytes, cuts: list[float]) -> None:
             world.clicks.offered.clear()
             wire = Wire()
-            lane = WatchedLane(shared)
+            lane = WatchedLane(shared, world.server.listener)
             lane.connection_made(wire)  # type: ignore[arg-type] # all the lane needs of a transport
-            shared.connections.discard(lane)
+            world.server.listener.lost(lane)
             ends = sorted(int(cut * len(data)) for cut in cuts)
             for start, end in zip([0, *ends], [*ends, len(data)], strict=True):
                 if start < end:
                     lane.data_received(data[start:end])
             shared.batch.flush()
             answers = wire.sent.count(b"HTTP/1.1 302 Found\r\n")
-            left = size_left(data, lane.handed + lane._partial)
             if answers == 0:
-                assert left == len(data)
+                assert lane.handed + lane._partial == data
                 return
-            read = as_aiohttp_reads(ascii_line(data[: len(data) - left]), loop)
+            read = as_aiohttp_reads(data[: len(data) - len(lane.handed) - len(lane._partial)], loop)
             clicks = [("GET", f"/{code}", agent, referrer) for code, _, agent, referrer in world.clicks.offered]
             clicks += [("GET", f"/{code}", agent, referrer) for code, _, agent, referrer in world.clicks.recorded]
             world.clicks.recorded.clear()

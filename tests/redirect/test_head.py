@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from shortener.redirect.head import (
     Fields,
-    ascii_line,
     decoded_path,
     is_plain_line,
     may_become_plain,
@@ -65,7 +64,6 @@ def test_short_code_of_a_request_line(line: bytes, expected: str) -> None:
 @given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda middle: b"GET /" + middle + b" HTTP/1.1"))
 def test_no_bytes_raise(data: bytes) -> None:
     short_code_in(data)
-    ascii_line(data)
     is_plain_line(data)
     may_become_plain(data)
     read_fields(data)
@@ -103,19 +101,7 @@ def test_short_code_of_a_path(path: str, expected: str) -> None:
     assert short_code_at(decoded_path(path)) == expected
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (b"GET /a?b HTTP/1.1", b"GET /a?b HTTP/1.1"),
-        (b"GET /a\x00%2f\t", b"GET /a\x00%2f\t"),
-        (b"GET /a?\xc3\xa9=\xff% HTTP/1.1", b"GET /a?%C3%A9=%FF% HTTP/1.1"),
-    ],
-)
-def test_a_request_line_is_made_ascii_and_not_changed_otherwise(line: bytes, expected: bytes) -> None:
-    assert ascii_line(line) == expected
-
-
-WHOLE = b"GET /abc1234?\xc3\xa9 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: x\r\n\r\n"
+WHOLE = b"GET /abc1234?a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: x\r\n\r\n"
 
 
 @given(st.integers(0, len(WHOLE) - 1))

@@ -37,7 +37,7 @@ async def test_a_slow_head_is_given_up(start: bytes) -> None:
         await client.send(start)
         received = await until_closed(client)
         assert received.count(b"HTTP/1.1") == start.count(HOT)
-        assert world.server.traffic.timed_out_connections == 1
+        assert world.server.listener.timed_out == 1
 
 
 async def test_a_head_that_trickles_in_gains_no_time() -> None:
@@ -88,18 +88,18 @@ async def test_connections_are_bounded() -> None:
         assert (await refused.answer()).status == 503
         await refused.close()
         await kept.pop().close()
-        await until(lambda: world.server.connections < 2)
+        await until(lambda: len(world.server.listener.connections) < 2)
         again = await world.connect()
         assert (await again.ask(HOT)).status == 302
-        assert world.server.refused_connections == 1
+        assert world.server.listener.refused == 1
         for client in (again, *kept):
             await client.close()
 
 
 @pytest.mark.parametrize("path", ["/abc1234", "/nothing"])
 async def test_a_client_that_does_not_read_is_held_back_and_then_closed(path: str) -> None:
-    async with hot().open(head_timeout_seconds=0.5) as world:
-        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port, limit=1024)
+    async with hot().open(head_timeout_seconds=0.5, write_timeout_seconds=0.5) as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.listener.port, limit=1024)
         sent = 0
 
         async def flood() -> None:
@@ -110,15 +110,15 @@ async def test_a_client_that_does_not_read_is_held_back_and_then_closed(path: st
                 sent += 100
 
         task = asyncio.create_task(flood())
-        await until(lambda: world.server.connections > 0)
-        (lane,) = world.server._shared.connections
-        while world.server.connections:
+        await until(lambda: bool(world.server.listener.connections))
+        (lane,) = world.server.listener.connections
+        while world.server.listener.connections:
             assert lane._transport.get_write_buffer_size() < 1_000_000
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises((asyncio.CancelledError, ConnectionError)):
             await task
-        assert world.server.traffic.timed_out_connections == 1
+        assert world.server.listener.timed_out == 1
         writer.close()
         assert reader is not None
 
@@ -133,15 +133,15 @@ async def test_heads_over_the_limit_are_refused(fields: list[str]) -> None:
 
 async def test_drain_answers_with_close_and_loses_no_request() -> None:
     world = hot()
-    async with world.open(drain_idle_seconds=5.0):
+    async with world.open():
         idle, busy, slow = [await world.connect() for _ in range(3)]
         for client in (idle, busy, slow):
             await client.ask(HOT)
         world.links.gate = asyncio.Event()
         await slow.send(get("/cold123"))
         await until(lambda: bool(world.links.resolved))
-        port = world.server.port
-        drained = asyncio.create_task(world.server.drain(10.0))
+        port = world.server.listener.port
+        drained = asyncio.create_task(world.server.drain(10.0, idle_seconds=5.0))
         await asyncio.sleep(0)
         for client in (busy, idle):  # both ask again, having been told nothing
             answer = await client.ask(HOT)
@@ -159,12 +159,12 @@ async def test_drain_answers_with_close_and_loses_no_request() -> None:
 
 
 async def test_drain_closes_idle_connections() -> None:
-    async with hot().open(drain_idle_seconds=0.01) as world:
+    async with hot().open() as world:
         clients = [await world.connect() for _ in range(3)]
         await clients[0].ask(HOT)
         await clients[1].ask(get("/cold123"))
         async with asyncio.timeout(2):
-            await world.server.drain(60.0)
+            await world.server.drain(60.0, idle_seconds=0.01)
         for client in clients:
             assert await until_closed(client) == b""
 
@@ -172,13 +172,13 @@ async def test_drain_closes_idle_connections() -> None:
 async def test_drain_ends_after_its_grace_and_close_cancels_the_rest() -> None:
     world = hot()
     world.links.gate = asyncio.Event()
-    async with world.open(drain_idle_seconds=0.0):
+    async with world.open():
         client = await world.connect()
         await client.send(get("/cold123"))
         await until(lambda: bool(world.links.resolved))
         async with asyncio.timeout(2):
-            await world.server.drain(0.05)
-        assert world.server.connections == 1
+            await world.server.drain(0.05, idle_seconds=0.0)
+        assert len(world.server.listener.connections) == 1
     assert await until_closed(client) == b""
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 

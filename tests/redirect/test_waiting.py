@@ -158,7 +158,7 @@ async def test_a_client_that_leaves_while_waiting_is_not_counted() -> None:
     async with world.open(look_up=world.links.look_up):
         client = await waiting(world)
         client.writer.transport.abort()
-        await until(lambda: world.server.connections == 0)
+        await until(lambda: not world.server.listener.connections)
         world.links.looked_up[0][1].set_result(a_link("cold123"))
         await asyncio.sleep(0)
         assert traffic(world)[:2] == (0, 0)
@@ -187,7 +187,7 @@ async def test_a_client_that_says_no_more_while_waiting_has_its_answer(
             found.set_exception(errors.Unavailable("busy"))
         answer = await client.rest()
         await client.close()
-        await until(lambda: world.server.connections == 0)
+        await until(lambda: not world.server.listener.connections)
     assert answer.split(b" ")[:2] == [b"HTTP/1.1", status]
     assert answer.count(b"HTTP/1.1 ") == 1
     assert world.clicks.recorded == ([CLICK] if status == b"302" else [])
@@ -197,8 +197,8 @@ async def test_draining_lets_a_waiting_request_have_its_answer() -> None:
     world = World()
     async with world.open(look_up=world.links.look_up):
         client = await waiting(world)
-        drain = asyncio.create_task(world.server.drain(5))
-        await asyncio.sleep(0.1)  # past `drain_idle_seconds`, when idle connections are closed
+        drain = asyncio.create_task(world.server.drain(5, idle_seconds=0.05))
+        await asyncio.sleep(0.1)  # past `idle_seconds`, when idle connections are closed
         world.links.looked_up[0][1].set_result(a_link("cold123"))
         answer = await client.answer()
         await drain

@@ -10,6 +10,7 @@ from aiohttp import ClientSession, TCPConnector, web
 from prometheus_client import CollectorRegistry, Counter
 
 from shortener import errors
+from shortener.config.sections import Gateway
 from shortener.errors import Code
 from shortener.gen import analytics, url
 from shortener.limits import Kind
@@ -21,13 +22,11 @@ from shortener.rest.auth import Principal
 from shortener.rest.gateway import GatewaySettings
 from shortener.rest.problems import problems
 from shortener.rest.routes import Call, Query, Reply, Route
-from shortener.rest.server import HttpServer, HttpSettings
+from shortener.rest.server import HttpServer
 from shortener.rpc.health import Serving
 
 GATEWAY = GatewaySettings(body_size_max=4096, body_timeout_seconds=5.0, timeout_seconds=5.0, slow_timeout_seconds=10.0)
-HTTP = HttpSettings(
-    connections_max=100, head_timeout_seconds=5.0, keepalive_seconds=30.0, drain_idle_seconds=0.3, line_size_max=8190
-)
+HTTP = Gateway(connections_max=100, head_timeout_seconds=5.0, keepalive_seconds=30.0)
 
 
 async def authenticate(token: str) -> Principal:
@@ -128,12 +127,12 @@ class Site:
 
 
 @asynccontextmanager
-async def running(http: HttpSettings = HTTP, **changes: Any) -> AsyncIterator[tuple[Site, ClientSession]]:
+async def running(http: Gateway = HTTP, **changes: Any) -> AsyncIterator[tuple[Site, ClientSession]]:
     """Serve a site on a free port; the client sends the right token unless told otherwise."""
     site = Site()
     site.server = HttpServer(site.app(replace(GATEWAY, **changes)), settings=http, new_id=lambda: "request-1")
     await site.server.start("127.0.0.1", 0)
-    base, headers = f"http://127.0.0.1:{site.server.port}", {"Authorization": "Bearer t0ken"}
+    base, headers = f"http://127.0.0.1:{site.server.listener.port}", {"Authorization": "Bearer t0ken"}
     try:
         async with ClientSession(base, headers=headers, connector=TCPConnector(limit=0)) as client:
             yield site, client

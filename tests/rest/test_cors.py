@@ -29,7 +29,7 @@ async def site(*origins: str) -> AsyncIterator[ClientSession]:
     server = HttpServer(app, settings=HTTP, new_id=lambda: "request-1")
     await server.start("127.0.0.1", 0)
     try:
-        async with ClientSession(f"http://127.0.0.1:{server.port}") as client:
+        async with ClientSession(f"http://127.0.0.1:{server.listener.port}") as client:
             yield client
     finally:
         await server.close()

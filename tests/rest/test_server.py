@@ -4,13 +4,14 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from aiohttp import http_parser
 
-from shortener.rest.server import require_c_parser
+from shortener.net.http import require_c_parser
+from shortener.net.places import RESERVED_PLACES
 from tests.rest.site import HTTP, Site, running
 
 
@@ -40,7 +41,7 @@ class Peer:
 @asynccontextmanager
 async def peer(site: Site) -> AsyncIterator[Peer]:
     assert site.server is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.listener.port)
     try:
         yield Peer(reader, writer)
     finally:
@@ -122,21 +123,45 @@ async def test_connections_beyond_the_limit_are_refused_and_hear_it() -> None:
     async with running(replace(HTTP, connections_max=1)) as (site, _), peer(site) as first:
         assert (await first.ask())[0].startswith(b"HTTP/1.1 200")
         async with peer(site) as second:
-            head, body = await second.ask()
+            head, body = await second.ask("/api/urls")
             assert head.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nRetry-After: 1\r\n" in head
             assert json.loads(body)["status"] == 503
             assert await second.closed() == b""
         assert (await first.ask())[0].startswith(b"HTTP/1.1 200")
+        assert site.server is not None
+        assert site.server.listener.refused == 1
+
+
+async def test_health_is_answered_beyond_the_limit() -> None:
+    async with running(replace(HTTP, connections_max=1)) as (site, _), peer(site) as first:
+        await first.ask()
+        for path, status in (("/healthz", 200), ("/readyz?x", 503)):
+            async with peer(site) as probe:
+                head, _body = await probe.ask(path)
+                assert head.startswith(b"HTTP/1.1 %d " % status)
+                assert b"\r\nConnection: close\r\n" in head
+                assert await probe.closed() == b""
+
+
+async def test_reserved_places_go_round() -> None:
+    async with running(replace(HTTP, connections_max=1)) as (site, _), peer(site) as first, AsyncExitStack() as stack:
+        await first.ask()
+        silent = [await stack.enter_async_context(peer(site)) for _ in range(2 * RESERVED_PLACES)]
+        async with peer(site) as probe:
+            assert (await probe.ask())[0].startswith(b"HTTP/1.1 200")
+        assert await silent[0].closed() == b""
+        assert (await first.ask())[0].startswith(b"HTTP/1.1 200")
 
 
 async def test_a_connection_beyond_the_limit_takes_the_place_of_one_that_idles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shortener.rest.server.IDLE_SECONDS_MIN", 0.05)
-    async with running(replace(HTTP, connections_max=1)) as (site, _), peer(site) as idle:
-        assert (await idle.ask())[0].startswith(b"HTTP/1.1 200")
-        await asyncio.sleep(0.1)
+    monkeypatch.setattr("shortener.net.places.SILENT_SECONDS_MIN", 0.05)
+    limits = replace(HTTP, connections_max=1, head_timeout_seconds=0.2)  # which the listener looks after four times
+    async with running(limits) as (site, _), peer(site) as idle:
+        assert (await idle.ask("/api/urls"))[0].startswith(b"HTTP/1.1 401")
+        await asyncio.sleep(0.3)
         async with peer(site) as second:
-            assert (await second.ask())[0].startswith(b"HTTP/1.1 200")
+            assert (await second.ask("/api/urls"))[0].startswith(b"HTTP/1.1 401")
             assert await idle.closed() == b""
 
 
@@ -158,9 +183,9 @@ async def test_drain_answers_what_comes_and_loses_nothing() -> None:
         site.release.set()
         assert (await busy.answer())[0].startswith(b"HTTP/1.1 200")
         await drained
-        assert site.server.connections == 0
+        assert len(site.server.listener.connections) == 0
         with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", site.server.port)
+            await asyncio.open_connection("127.0.0.1", site.server.listener.port)
 
 
 async def test_drain_ends_with_its_grace() -> None:
@@ -169,7 +194,7 @@ async def test_drain_ends_with_its_grace() -> None:
         busy.writer.write(b"GET /api/wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await site.started.wait()
         await asyncio.wait_for(site.server.drain(0.1), 2)
-        assert site.server.connections == 1
+        assert len(site.server.listener.connections) == 1
 
 
 async def test_nothing_runs_on_after_the_end() -> None:
@@ -192,7 +217,7 @@ async def test_a_busy_port_is_an_os_error() -> None:
         assert site.server is not None
         assert other.server is not None
         with pytest.raises(OSError, match="in use"):
-            await other.server.start("127.0.0.1", site.server.port)
+            await other.server.start("127.0.0.1", site.server.listener.port)
 
 
 def test_the_python_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ SETTINGS = RpcSettings(
     message_size_max=65_536,
     streams_max=100,
     connections_max=50,
+    connections_per_address_max=50,
     header_list_size_max=16_384,
     keepalive_seconds=30.0,
     keepalive_timeout_seconds=20.0,

@@ -23,6 +23,7 @@ SETTINGS = RpcSettings(
     message_size_max=1_048_576,
     streams_max=100,
     connections_max=50,
+    connections_per_address_max=50,
     header_list_size_max=16_384,
     keepalive_seconds=30.0,
     keepalive_timeout_seconds=20.0,

@@ -5,6 +5,8 @@ import logging
 from time import monotonic
 from typing import Protocol, cast
 
+from shortener.net.listener import Listener
+from shortener.net.places import Place
 from shortener.rpc.http2 import frames
 from shortener.rpc.http2.calls import ConnectionCalls
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
@@ -22,12 +24,6 @@ _BLOCK_FACTOR = 2  # a header block as sent is at most so much longer than our l
 class Owner(Protocol):
     """The server, as its connections see it."""
 
-    def admits(self, connection: "Connection") -> bool:
-        """Know a new connection, and return whether there is room for it."""
-
-    def lost(self, connection: "Connection") -> None:
-        """Forget a connection."""
-
     def continue_later(self, connection: "Connection") -> None:
         """Have `go_on` called when others have had their turn."""
 
@@ -39,8 +35,11 @@ class Connection(asyncio.Protocol):
     outbound: Outbound
     calls: ConnectionCalls
 
-    def __init__(self, owner: Owner, shared: Shared) -> None:
+    def __init__(self, owner: Owner, shared: Shared, reserved: Shared, listener: Listener) -> None:
+        """`reserved` is what a connection in a reserved place has in place of `shared`."""
         self._owner = owner
+        self._reserved = reserved
+        self._listener = listener
         self._shared = shared
         self._reader = frames.FrameReader(block_size_max=_BLOCK_FACTOR * shared.settings.header_list_size_max)
         self._waits = False  # for its turn, with input or calls left by an earlier slice
@@ -60,7 +59,10 @@ class Connection(asyncio.Protocol):
         )
         self.calls = ConnectionCalls(self._shared, self.transport, self.outbound, self._leave, self._wait_turn)
         tls = transport.get_extra_info("ssl_object")
-        if not self._owner.admits(self) or (tls is not None and tls.selected_alpn_protocol() != "h2"):
+        place = self._listener.admit(self, self.transport)
+        if place is Place.RESERVED:
+            self.calls = ConnectionCalls(self._reserved, self.transport, self.outbound, self._leave, self._wait_turn)
+        if place is Place.NONE or (tls is not None and tls.selected_alpn_protocol() != "h2"):
             self.closed_at = monotonic()
             self.transport.abort()
             return
@@ -84,7 +86,7 @@ class Connection(asyncio.Protocol):
         self.outbound.lose()
         for stream in list(self.calls.streams.values()):
             self.calls.abandon(stream)
-        self._owner.lost(self)
+        self._listener.lost(self)
 
     def pause_writing(self) -> None:
         """Stop reading too: a client that takes no answers gets to ask no more."""
@@ -237,6 +239,22 @@ class Connection(asyncio.Protocol):
         self.outbound.pump()
         self.calls.make_room()
 
+    # What the listener asks.
+
+    @property
+    def held(self) -> int:
+        """Nothing: what calls hold is bounded with the calls."""
+        return 0
+
+    def waits_since(self) -> float | None:
+        """Return since when the client has asked for nothing and taken nothing, None while a call is being answered."""
+        return self.watch.silent_since(is_busy=bool(self.calls.streams))
+
+    def check(self, now: float) -> bool:
+        """Do what is due; the connection ends itself."""
+        self.watch.sweep(now)
+        return False
+
     # Leaving.
 
     def fail(self, error: ProtocolError) -> None:
@@ -254,8 +272,9 @@ class Connection(asyncio.Protocol):
         self.outbound.write(frames.goaway(self.calls.last_id, code, reason))
         self.outbound.flush()
         self.transport.close()
+        self._reader = frames.FrameReader(block_size_max=0)  # what else it sent is not kept
 
-    def drain(self) -> None:
+    def leave(self) -> None:
         """Ask the client to open no more calls (section 6.8), and close after the last."""
         if self.closed_at or self.drain_at:
             return

@@ -1,19 +1,20 @@
-"""The listener: one gRPC server over HTTP/2, its connections, and how it stops."""
+"""One gRPC server over HTTP/2: its listener, the turns its connections take, and how it stops."""
 
 import asyncio
 import logging
 import socket
 import ssl as tls
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
-from grpclib.const import Handler
+from grpclib import GRPCError
+from grpclib.const import Handler, Status
 
-from shortener.net.accepting import accept_on
-from shortener.net.queued import Queued
-from shortener.observe.log import OncePerSecond
+from shortener.net.listener import Listener
+from shortener.net.places import RESERVED_PLACES, ListenerLimits
 from shortener.rpc.guard import Admits
 from shortener.rpc.http2.budget import Pool
 from shortener.rpc.http2.connection import Connection
@@ -27,8 +28,9 @@ from shortener.rpc.settings import RpcSettings
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 1.0  # for clients to take their last bytes
-_ACCEPT_TURNS = 3  # of the loop, from an accepted socket to `connection_made`, where we refuse it
+
+HEALTH = "/grpc.health.v1.Health/"
+"""How the paths begin that are answered even when no place is free."""
 
 
 class Servable(Protocol):
@@ -42,7 +44,8 @@ class RpcServer:
     """A gRPC server for the handlers of `services`.
 
     Of calls that `admits` does not let pass nothing but the head is kept; their handlers must refuse them.
-    One instance listens once. Stop it by `drain`, `close` and `wait_closed`, in this order.
+    One instance listens once. Build it inside a running event loop. Stop it by `drain`, `close` and `wait_closed`, in
+    this order.
     """
 
     def __init__(
@@ -52,28 +55,34 @@ class RpcServer:
         settings: RpcSettings,
         limits: Limits | None = None,
         admits: Admits | None = None,
+        is_exempt: Callable[[str], bool] = lambda peer: False,
     ) -> None:
+        """`is_exempt` tells which peers may have any number of connections."""
         self._settings = settings
         self._limits = (limits or Limits()).scaled(settings.message_size_max)
-        times = (settings.keepalive_seconds, settings.keepalive_timeout_seconds, settings.handshake_seconds)
-        self._sweep_seconds = max(0.01, min(self._limits.sweep_seconds, min(times) / 4))
-        self._methods = {
-            path: Method(path, handler, settings, admits)
-            for service in services
-            for path, handler in service.__mapping__().items()
-        }
-        self._shared: Shared | None = None
-        self._listener: asyncio.Server | None = None
-        self._queued = Queued(None)
-        self._connections: set[Connection] = set()
-        self.refused_connections = 0
         self._ready: deque[Connection] = deque()
         self._turn_due = False
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._closed = False
-        self._may_log = OncePerSecond()
+        handlers = {path: handler for service in services for path, handler in service.__mapping__().items()}
+        methods = {path: Method(path, handler, settings, admits) for path, handler in handlers.items()}
+        loop = asyncio.get_running_loop()
+        received, unsent = Pool[Inbound](self._limits.held_max), Pool[Outbound](self._limits.unsent_total_max)
+        self._shared = Shared(loop, methods, settings, self._limits, Runner(loop), received, unsent)
+        refused = {path: handler._replace(func=_refuse) for path, handler in handlers.items()}
+        refusals = {path: Method(path, handler, settings, admits) for path, handler in refused.items()}
+        health = {path: method for path, method in methods.items() if path.startswith(HEALTH)}
+        self._reserved = replace(self._shared, methods=refusals | health)
+        times = (settings.keepalive_seconds, settings.keepalive_timeout_seconds, settings.handshake_seconds)
+        self.listener = Listener(
+            "grpc",
+            self._accept,
+            ListenerLimits(
+                connections_max=settings.connections_max,
+                per_address_max=settings.connections_per_address_max,
+                reserved=RESERVED_PLACES,
+            ),
+            is_exempt=is_exempt,
+            sweep_seconds=min(self._limits.sweep_seconds, min(times) / 4),
+        )
 
     async def start(
         self, host: str, port: int, *, ssl: tls.SSLContext | None = None, sock: socket.socket | None = None
@@ -82,57 +91,30 @@ class RpcServer:
 
         With `ssl` only clients that choose h2 by ALPN are served.
         """
-        loop = asyncio.get_running_loop()
-        received, unsent = Pool[Inbound](self._limits.held_max), Pool[Outbound](self._limits.unsent_total_max)
-        self._shared = Shared(loop, self._methods, self._settings, self._limits, Runner(loop), received, unsent)
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
-        handshake_seconds = self._settings.handshake_seconds
-        self._listener = await accept_on(
-            self._accept, host, port, sock=sock, ssl=ssl, handshake_seconds=handshake_seconds
-        )
-        self._queued = Queued(sock, ssl=ssl)
-        self._sweep()
+        seconds = self._settings.handshake_seconds
+        await self.listener.start(host, port, sock=sock, ssl=ssl, handshake_seconds=seconds)
 
     @property
     def port(self) -> int:
-        """The port that this server listens on; 0 when it does not."""
-        sockets = self._listener.sockets if self._listener is not None else ()
-        return int(sockets[0].getsockname()[1]) if sockets else 0
+        """The port that this server listens on; 0 before it does."""
+        return self.listener.port
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._connections)
+        return len(self.listener.connections)
 
     def _accept(self) -> Connection:
-        assert self._shared is not None
-        return Connection(self, self._shared)
+        return Connection(self, self._shared, self._reserved, self.listener)
 
     # The connections' side.
-
-    def admits(self, connection: Connection) -> bool:
-        """Know a new connection until it is lost, and return whether there is room for it."""
-        self._connections.add(connection)
-        self._empty.clear()
-        if self._closed or len(self._connections) > self._settings.connections_max:
-            self.refused_connections += 1
-            refused = self._may_log()
-            if refused:
-                log.warning("too many connections", extra={"open": len(self._connections) - 1, "refused": refused})
-            return False
-        return True
-
-    def lost(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
 
     def continue_later(self, connection: Connection) -> None:
         """Give a connection with work left another slice, after all others that wait."""
         self._ready.append(connection)
-        if not self._turn_due and self._shared is not None:
+        if not self._turn_due:
             self._turn_due = True
             self._shared.loop.call_soon(self._turn)
 
@@ -144,16 +126,9 @@ class RpcServer:
             self._ready.popleft().go_on()
             if monotonic() > end:
                 break
-        if self._ready and not self._turn_due and self._shared is not None:
+        if self._ready and not self._turn_due:
             self._turn_due = True
             self._shared.loop.call_soon(self._turn)
-
-    def _sweep(self) -> None:
-        assert self._shared is not None
-        now = monotonic()
-        for connection in list(self._connections):
-            connection.watch.sweep(now)
-        self._sweeper = self._shared.loop.call_later(self._sweep_seconds, self._sweep)
 
     # Stopping.
 
@@ -162,44 +137,18 @@ class RpcServer:
 
         Calls that are under way are answered. Clients hear GOAWAY twice, so that none of their calls is lost.
         """
-        self._stop_listening()
-        await self._queued.serve(self._accept)
-        for connection in list(self._connections):
-            connection.drain()
-        try:
-            async with asyncio.timeout(grace_seconds):
-                await self._empty.wait()
-        except TimeoutError:
-            log.info("%d connections were open when the grace ended", len(self._connections))
-
-    def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        if not await self.listener.drain(grace_seconds):
+            log.info("%d connections were open when the grace ended", len(self.listener.connections))
 
     def close(self) -> None:
         """Stop at once: calls under way are answered UNAVAILABLE and their handlers cancelled."""
-        self._closed = True
-        self._stop_listening()
-        self._queued.close()
-        for connection in list(self._connections):
-            connection.stop()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        self.listener.close()
 
     async def wait_closed(self) -> None:
         """Wait until every handler has ended and every connection is closed; `close` comes first."""
-        if self._shared is None:
-            return
         await self._shared.runner.close()
-        for _ in range(_ACCEPT_TURNS):
-            await asyncio.sleep(0)
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._empty.wait()
-        except TimeoutError:
-            for connection in list(self._connections):
-                connection.transport.abort()
-            await self._empty.wait()
-        if self._listener is not None:
-            await self._listener.wait_closed()
+        await self.listener.wait_closed()
+
+
+async def _refuse(stream: Any) -> None:
+    raise GRPCError(Status.UNAVAILABLE, "too many connections")

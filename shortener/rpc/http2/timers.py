@@ -12,21 +12,33 @@ if TYPE_CHECKING:
 
 KEEPALIVE = b"keepaliv"
 """What our keep-alive pings carry."""
+_BUSY_SECONDS_MAX = 30.0
 _CLOSE_SECONDS = 2.0  # for the last bytes to leave after a GOAWAY
 
 
 class Watch:
     """The timekeeping of one connection; `pinged_at` is when the unanswered ping left, or 0."""
 
-    __slots__ = ("_connection", "_idle_id", "_idle_since", "_made_at", "_settings", "_write_seconds", "pinged_at")
+    __slots__ = (
+        "_active_at", "_connection", "_idle_id", "_idle_since", "_made_at", "_mark", "_settings", "_write_seconds",
+        "pinged_at",
+    )  # fmt: skip
 
     def __init__(self, connection: "Connection", shared: Shared) -> None:
         self._connection = connection
         self._settings = shared.settings
         self._write_seconds = shared.limits.write_seconds
-        self._made_at = self._idle_since = monotonic()
+        self._made_at = self._idle_since = self._active_at = monotonic()
         self._idle_id = -1
+        self._mark = (0, 0)  # the last call, and the window: what changes when something is asked or answered
         self.pinged_at = 0.0
+
+    def silent_since(self, *, is_busy: bool) -> float | None:
+        """Return since when nothing has been asked or answered; None if the client may be waiting for an answer.
+
+        A call that lasts longer than any answer may take is one that only watches.
+        """
+        return None if is_busy and monotonic() - self._active_at < _BUSY_SECONDS_MAX else self._active_at
 
     def sweep(self, now: float) -> None:
         """Do what is due: called every `Limits.sweep_seconds`."""
@@ -70,6 +82,9 @@ class Watch:
 
     def _check_idle(self, now: float) -> None:
         calls = self._connection.calls
+        mark = (calls.last_id, self._connection.outbound.window)
+        if mark != self._mark:
+            self._mark, self._active_at = mark, now
         if calls.streams or calls.last_id != self._idle_id:
             self._idle_since, self._idle_id = now, calls.last_id
         elif self._settings.idle_seconds and now - self._idle_since > self._settings.idle_seconds:

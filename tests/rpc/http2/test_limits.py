@@ -13,8 +13,10 @@ from grpclib import GRPCError
 from grpclib.const import Cardinality, Handler, Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse
-from shortener.rpc.http2 import Limits, RpcServer, inbound, messages
+from shortener.net import places
+from shortener.rpc.http2 import Limits, RpcServer, inbound, messages, timers
 from shortener.rpc.http2.budget import Budget, Pool
+from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.errors import ProtocolError
 from shortener.rpc.http2.outbound import Outbound
 from tests.rpc.h2_peer import LIMITS, Odd, serving, unary
@@ -260,15 +262,88 @@ async def test_a_client_that_never_greets_is_dropped() -> None:
         assert server.connections == 1
 
 
-async def test_connections_beyond_the_limit_are_dropped() -> None:
-    async with serving(Odd(), connections_max=2) as server, wire(server) as first, wire(server) as second:
+HEALTH = "/grpc.health.v1.Health/Check"
+
+
+async def test_connections_beyond_the_limit_are_answered_about_health_alone() -> None:
+    odd = Odd()
+    odd.extra = {HEALTH: unary(odd.echo)}
+    async with serving(odd, connections_max=2) as server, wire(server) as first, wire(server) as second:
         await first.settle()
         await second.settle()
         async with wire(server) as third:
-            await third.finish()
-            assert third.frames == []
+            third.write(third.call(1), third.call(3, HEALTH))
+            refused, healthy = await third.ended(1), await third.ended(3)
+        assert (refused.status, refused.headers["grpc-message"]) == ("14", "too many connections")
+        assert healthy.status == "0"
         first.write(first.call(1))
         assert (await first.ended(1)).status == "0"
+    assert odd.started == ["abc", "abc"]
+
+
+async def test_connections_in_reserved_places_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PARTING_SECONDS", 0.05)
+    async with serving(Odd(), connections_max=1) as server, wire(server) as first, wire(server) as second:
+        await second.finish()
+        assert second.goaways == [(0, 0)]
+        first.write(first.call(1))
+        assert (await first.ended(1)).status == "0"
+
+
+async def test_idle_connections_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with a call under way stay, and so does the one that asked last."""
+    monkeypatch.setattr(places, "SILENT_SECONDS_MIN", 0.1)
+    odd = Odd()
+    async with (
+        serving(odd, connections_max=3) as server,
+        wire(server) as busy,
+        wire(server) as idle,
+        wire(server) as last,
+    ):
+        busy.write(busy.call(1, "/test.Odd/wait"))
+        idle.write(idle.call(1))
+        await idle.ended(1)
+        await asyncio.sleep(0.1)
+        last.write(last.call(1))
+        await last.ended(1)
+        await asyncio.sleep(0.15)
+        async with wire(server) as new:
+            new.write(new.call(1))
+            assert (await new.ended(1)).status == "0"
+            await idle.finish()
+            assert idle.goaways == [(1, 0)]
+            odd.gate.set()
+            assert (await busy.ended(1)).status == "0"
+            last.write(last.call(3))
+            assert (await last.ended(3)).status == "0"
+        assert server.listener.evicted == 1
+
+
+async def test_a_connection_that_only_watches_makes_room_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "SILENT_SECONDS_MIN", 0.05)
+    monkeypatch.setattr(timers, "_BUSY_SECONDS_MAX", 0.3)
+    async with serving(Odd(), connections_max=1) as server, wire(server) as watching:
+        watching.write(watching.call(1, "/test.Odd/forever"))
+        await asyncio.sleep(0.15)
+        async with wire(server) as early:
+            early.write(early.call(1))
+            assert (await early.ended(1)).status == "14"
+        await asyncio.sleep(0.3)
+        async with wire(server) as late:
+            late.write(late.call(1))
+            assert (await late.ended(1)).status == "0"
+        assert (await watching.ended(1)).status == "14"
+
+
+async def test_after_a_fault_nothing_is_read_or_kept() -> None:
+    async with serving(Odd()) as server, wire(server) as client:
+        await client.settle()
+        [connection] = server.listener.connections
+        assert isinstance(connection, Connection)
+        client.write(frame(0, 0, 0, bytes(16_000)) + bytes(200_000))
+        await client.finish()
+        assert [code for _, code in client.goaways] == [1]
+        assert len(connection._reader._data) == 0
 
 
 async def test_an_idle_connection_is_told_to_leave_and_a_busy_one_is_not() -> None:
