@@ -14,7 +14,7 @@ OTHER: Final = "other"
 NO_VISITOR: Final = b""
 
 VISITOR_SIZE: Final = 16
-USER_AGENT_MAX: Final = 512
+USER_AGENT_MAX: Final = 256
 REFERRER_MAX: Final = 255
 CITY_MAX: Final = 100
 

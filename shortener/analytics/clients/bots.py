@@ -32,7 +32,7 @@ _PRODUCT: Final = re.compile(r"([^/]+)/v?[0-9][\w.]*", re.ASCII)
 
 
 def is_bot(agent: AgentText) -> bool:
-    """Tell whether this header, which should be cropped, is a bot's: 512 characters take a tenth of a millisecond."""
+    """Tell whether this header, which should be cropped, is a bot's: 256 characters take some 50 µs at most."""
     if agent.is_handheld:
         return _is_bot_on_device(agent.text)
     return any(found(agent.lower) for found in _listed())

@@ -125,7 +125,7 @@ async def test_headers_of_any_kind_are_kept_within_limits(kept: Kept) -> None:
     kept.offer(ADDRESS, "\udcff\x00" * 5000, "https://" + "x" * 100_000)
     [seen] = kept.observations()
 
-    assert (seen.user_agent, seen.referrer) == ("?\x00" * 256, "direct")
+    assert (seen.user_agent, seen.referrer) == ("?\x00" * 128, "direct")
 
 
 async def test_a_day_ends_what_is_remembered_of_visitors(open_kept: OpenKept) -> None:

@@ -164,8 +164,8 @@ def test_bots_are_known_and_have_no_device(text: str) -> None:
     assert PARSE(text) == Agent(Device.OTHER, bot=True)
 
 
-def test_only_the_first_512_characters_count() -> None:
-    desktop = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {KIT} ".ljust(512, "x")
+def test_only_the_first_256_characters_count() -> None:
+    desktop = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {KIT} ".ljust(256, "x")
 
     assert PARSE(f"{desktop} Googlebot/2.1") == Agent(Device.DESKTOP, bot=False)
 
@@ -198,7 +198,7 @@ def test_nothing_makes_it_raise(text: str) -> None:
     ],
 )
 def test_no_header_takes_long(part: str) -> None:
-    headers = [f"{part * 512}"[: 508 - at % 4] + str(at) for at in range(20)]
+    headers = [f"{part * 256}"[: 252 - at % 4] + str(at) for at in range(20)]
     PARSE(headers[0])
     started = time.process_time()
 
