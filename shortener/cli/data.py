@@ -1,4 +1,4 @@
-"""Commands that keep the data safe: backup, restore, verify."""
+"""Commands that keep the data safe and small: backup, restore, verify, compact."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ FINDINGS_MAX = 100
 
 def register(main: typer.Typer) -> None:
     """Add the commands to the program."""
-    for command in (backup, restore, verify):
+    for command in (backup, restore, verify, compact):
         main.command()(command)
 
 
@@ -96,6 +96,22 @@ def verify(
             )
     if found.findings:
         raise typer.Exit(FAILED)
+
+
+def compact(path: ConfigPath = None, as_json: AsJson = False) -> None:
+    """Write the database anew: nothing that was deleted or erased is left in it, and unused space is given back.
+
+    The server must be stopped. The disk must have room for the database once more.
+    """
+    settings = load_config(path)
+    from shortener.backup.compact import compact as write_anew  # noqa: PLC0415 - not for --help
+
+    with progress("compacting") as report:
+        before, after = write_anew(Path(settings.storage.data_dir), report)
+    if as_json:
+        typer.echo(json.dumps({"bytes_before": before, "bytes_after": after}))
+    else:
+        typer.echo(f"{_megabytes(before)} -> {_megabytes(after)}")
 
 
 def _megabytes(size: int) -> str:

@@ -3,14 +3,14 @@
 The account goes first, in one transaction that leaves its id behind as pending. From then on its tokens are refused and
 no link can be made for it. The rest is found by what is left: links that still name the owner, and links whose clicks
 are noted to be removed. So a process that is killed anywhere goes on at its next start, and doing a part twice does no
-harm. An erasure ends when no byte of it is left in the unused parts of the database's files either.
+harm. What deleted rows leave behind in unused parts of the database's files goes with the next `shortener compact`.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,14 +51,12 @@ class Erasure:
         links: LinkService,
         clicks: ClickRemoval,
         transactions: Transactions,
-        scrub: Callable[[], Awaitable[None]],
     ) -> None:
         self.stats = ErasureStats()
         self._accounts = accounts
         self._links = links
         self._clicks = clicks
         self._transactions = transactions
-        self._scrub = scrub
         self._wanted = asyncio.Event()
         self._done = asyncio.Event()
 
@@ -105,7 +103,6 @@ class Erasure:
                 await self._to_the_end(self._clicks.purge)
             if not pending:
                 return
-            await self._scrub()
             for account_id in pending:
                 await self._accounts.finish_erasure(account_id)
                 self.stats.accounts += 1

@@ -30,7 +30,6 @@ async def open_privacy(core: Core, accounts: AccountService, links: LinkService)
         links=links,
         clicks=SqliteClickRemoval(database),
         transactions=database.transaction,
-        scrub=database.scrub,
     )
     await core.stack.enter_async_context(open_erasure(erasure))
     core.gauges.extend(_gauges(erasure))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shortener.errors import OperatorError
 from shortener.storage.files import (
+    COMPACTED,
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
     give_to_owner,
@@ -133,6 +134,7 @@ def lock_data_dir(path: Path, *, is_restoring: bool = False, for_owner: bool = F
         _take(path, descriptor)
         if not is_restoring:
             check_is_whole(path)
+        (path / COMPACTED).unlink(missing_ok=True)
         yield
         os.ftruncate(descriptor, 0)  # Only while it is ours: closing frees it.
     finally:

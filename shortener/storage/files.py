@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 DATABASE: Final = "shortener.db"
+COMPACTED: Final = "shortener.db.compacted"
+"""The database while it is written anew; what a killed process has left of it goes when the directory is used next."""
 JOURNAL: Final = "journal"
 """A directory: the clicks that may not be in the database yet."""
 SECRET: Final = "secret"  # noqa: S105 - a file's name

@@ -1,6 +1,7 @@
 """The command line, as people use it: against a running server, and offline on the data directory."""
 
 import json
+import os
 import re
 import shutil
 import time
@@ -15,6 +16,7 @@ from PIL import Image
 from typer.main import get_command
 
 from shortener.cli.program import main
+from shortener.storage.data_dir import lock_data_dir
 from tests.support import process, program
 from tests.support.program import Run, done, failed
 
@@ -298,7 +300,21 @@ def run_here(
     return run
 
 
-@pytest.mark.parametrize("arguments", [("backup", "b"), ("restore", "b"), ("verify",)])
+def test_compact_tells_both_sizes(tmp_path: Path, run_here: Callable[..., tuple[int, str, str]]) -> None:
+    assert run_here("compact") == (1, "", "shortener: data directory data holds no database\n")
+    run_here("migrate")
+    status, out, err = run_here("compact")
+    assert (status, err) == (0, "")
+    assert re.fullmatch(r"0\.\d MB -> 0\.\d MB\n", out)
+    status, out, _ = run_here("compact", "--json")
+    size = (tmp_path / "data" / "shortener.db").stat().st_size
+    assert (status, json.loads(out)) == (0, {"bytes_before": size, "bytes_after": size})
+    with lock_data_dir(tmp_path / "data"):
+        line = f"shortener: data directory data is in use by process {os.getpid()}\n"
+        assert run_here("compact") == (1, "", line)
+
+
+@pytest.mark.parametrize("arguments", [("backup", "b"), ("restore", "b"), ("verify",), ("compact",)])
 def test_long_work_draws_a_bar_on_a_terminal(program_home: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     shutil.copytree(program_home, tmp_path, dirs_exist_ok=True)
     if arguments[0] == "restore":
@@ -353,7 +369,7 @@ def test_offline_a_reading_command_makes_no_data_directory(tmp_path: Path) -> No
 COMMANDS = [
     "", "serve", "migrate", "check-config", "version", "shorten", "list", "stats", "qr", "link", "link show",
     "link delete", "user", "user create", "user list", "user password", "user export", "user erase", "backup",
-    "restore", "verify",
+    "restore", "verify", "compact",
 ]  # fmt: skip
 
 

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +14,6 @@ from shortener.observe.histogram import Gauge
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.sqlite.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
 from shortener.storage.sqlite.readers import Readers, ReaderStats
-from shortener.storage.sqlite.scrub import Scrubber
 from shortener.storage.sqlite.sql import Sql
 from shortener.storage.sqlite.writer import Writer, WriterStats
 from shortener.tasks import finish, lower_thread_priority
@@ -28,10 +26,9 @@ _log = logging.getLogger(__name__)
 class SqliteDatabase:
     """`Database` on one SQLite file. Bound to the event loop it was opened in; made by `open_database`."""
 
-    def __init__(self, writer: Writer, readers: Readers, scrubber: Scrubber) -> None:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
-        self._scrubber = scrubber
         self._closing: asyncio.Task[None] | None = None
 
     async def transaction(self, work: Callable[[Tx], T]) -> T:
@@ -75,10 +72,6 @@ class SqliteDatabase:
         yield "shortener_read_seconds_total", "Time in reads.", {}, lambda: reads.read_seconds
         yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: self.waiting_reads
 
-    async def scrub(self) -> None:
-        """See `Scrubber.run`."""
-        await self._scrubber.run()
-
     async def close(self) -> None:
         """Refuse new work with `errors.Unavailable`, commit what waits, interrupt reads. May be called more than once.
 
@@ -107,22 +100,18 @@ async def open_database(path: Path, settings: Storage) -> AsyncIterator[SqliteDa
     """
     make_private_file(path)
     threads: list[SqliteThread] = []
-    with ExitStack() as behind_all_connections:
+    try:
+        # Opening goes on to its end when cancelled, so that the list holds all there is to close.
+        await finish(_open_threads(threads, path, settings))
+        writer = Writer(threads[0], settings)
+        writer.start()
+        database = SqliteDatabase(writer, Readers(threads[1:], queue_max=settings.queue_max))
         try:
-            # Opening goes on to its end when cancelled, so that the list holds all there is to close.
-            await finish(_open_threads(threads, path, settings))
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            behind_all_connections.callback(os.close, file)
-            writer = Writer(threads[0], settings)
-            writer.start()
-            pool = Readers(threads[1:], queue_max=settings.queue_max)
-            database = SqliteDatabase(writer, pool, Scrubber(threads[0], path, file))
-            try:
-                yield database
-            finally:
-                await database.close()
+            yield database
         finally:
-            await finish(_close_threads(threads))
+            await database.close()
+    finally:
+        await finish(_close_threads(threads))
 
 
 async def _open_threads(threads: list[SqliteThread], path: Path, settings: Storage) -> None:
