@@ -24,9 +24,10 @@ def backup(
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy database, click journal and keys, as they are at one moment, into a directory of their own.
+    """Copy all data into a directory of its own.
 
-    The server may run; it is neither stopped nor held up. DIR is whole or not there at all.
+    Database, click journal and keys are copied as they are at one moment. The server may run; it is neither stopped
+    nor held up. DIR is whole or not there at all.
     """
     settings = load_config(path)
     from shortener.backup.backup import back_up  # noqa: PLC0415 - not for --help
@@ -47,9 +48,9 @@ def restore(
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup into the configured data directory, after comparing its checksums.
+    """Put a backup into the data directory.
 
-    The directory must be new or without data, and no server may run on it.
+    Its checksums are compared before. The directory must be new or without data, and no server may run on it.
     """
     settings = load_config(path)
     from shortener.backup.restore import restore as put_back  # noqa: PLC0415 - not for --help
@@ -71,9 +72,10 @@ def verify(
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check pages, counts, click journal and keys, and change nothing; a server may run.
+    """Check the data, or a backup of it.
 
-    One line for each finding, and exit status 1 when there is any.
+    Looks at pages, counts, click journal and keys, and changes nothing; a server may run. Prints one line for each
+    finding, and ends with status 1 when there is any.
     """
     settings = load_config(path)
     from shortener.backup.verify import verify as check  # noqa: PLC0415 - not for --help

@@ -222,7 +222,10 @@ def delete_link(
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop a link at once and for good. Its code stays taken; its owner alone can have an alias again."""
+    """Stop a link at once and for good.
+
+    Its code stays taken: its owner alone can have an alias again.
+    """
     from shortener.gen.url import DeleteUrlRequest  # noqa: PLC0415 - not for --help
 
     target = Target(path, server, offline)
@@ -248,7 +251,10 @@ def stats(
     path: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how often a link was clicked, on what devices, and from where."""
+    """Show how often a link was clicked.
+
+    And on what devices, and from where; --since adds the clicks of each hour, day or week, at a terminal as a chart.
+    """
     from shortener.gen.analytics import GetStatsRequest, GetTimeSeriesRequest  # noqa: PLC0415 - not for --help
 
     start, granularity = _past(since)
@@ -287,7 +293,10 @@ def _shares_of(numbers: Json) -> Iterator[tuple[str, list[display.Share]]]:
 def qr(
     code: Code, out: OutPath = None, server: Server = None, offline: Offline = False, path: ConfigPath = None
 ) -> None:
-    """Draw the QR code of a link: at a terminal in it, else as PNG on standard output, or to a file."""
+    """Draw the QR code of a link.
+
+    At a terminal it is drawn there; elsewhere standard output is a PNG file.
+    """
     from shortener.links.qr import draw_png, draw_svg, modules  # noqa: PLC0415 - not for --help
 
     is_stdout = str(out or "-") == "-"

@@ -119,7 +119,10 @@ def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
 
 @main.command("check-config")
 def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Say what would prevent `serve` from starting, else print what holds; secrets are not shown."""
+    """Check whether `serve` could start.
+
+    Says what would prevent it, or else prints what is configured, without secrets. Changes nothing.
+    """
     settings = load_config(path)
     from shortener.server.check import check_start  # noqa: PLC0415 - only this command needs it
 
