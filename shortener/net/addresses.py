@@ -1,7 +1,8 @@
 """Who asks: the client's address behind proxies that are trusted to name it."""
 
 import ipaddress
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from shortener.net.memo import Memo
 
@@ -12,6 +13,8 @@ FORWARDED_SIZE_MAX = 2048
 
 HOPS_MAX = 32
 """Hops that are walked back before the header is taken for garbage."""
+
+_WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
 class ClientAddresses:
@@ -32,9 +35,10 @@ class ClientAddresses:
     def client(self, peer: str, forwarded: tuple[str, ...]) -> str:
         """Return the client's address as text.
 
-        `forwarded` are the values of the request's X-Forwarded-For lines in order. A hop that is no address makes the
-        whole header worthless: the answer is then `peer`, as it is without a trusted proxy. Where every hop is
-        trusted the request comes from among them, from the first.
+        `forwarded` are the values of the request's X-Forwarded-For lines in order. A hop may be quoted, and may have a
+        port; empty ones are nothing (RFC 9110, section 5.6.1). A hop that is no address makes the whole header
+        worthless: the answer is then `peer`, as it is without a trusted proxy. Where every hop is trusted the request
+        comes from among them, from the first.
         """
         if not forwarded or not self._networks:
             return peer
@@ -48,10 +52,10 @@ class ClientAddresses:
         return found
 
     def _walk(self, forwarded: tuple[str, ...]) -> str | None:
-        hops = [hop for line in forwarded for hop in line[-FORWARDED_SIZE_MAX:].split(",")][-HOPS_MAX:]
+        hops = [hop for line in forwarded for hop in _hops(line)][-HOPS_MAX:]
         first = None
         for hop in reversed(hops):
-            address = _address(hop.strip(" \t"))
+            address = _address(hop)
             if address is None:
                 return None
             first = str(address)
@@ -61,6 +65,17 @@ class ClientAddresses:
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._networks)
+
+
+def _hops(line: str) -> Iterator[str]:
+    """Yield the elements of a line that are not empty, without their quotes; of a long line those that are whole."""
+    elements = line[-FORWARDED_SIZE_MAX:].split(",")
+    for element in elements[1:] if len(line) > FORWARDED_SIZE_MAX else elements:
+        hop = element.strip(" \t")
+        if len(hop) >= 2 and hop[0] == hop[-1] == '"':
+            hop = hop[1:-1]
+        if hop:
+            yield hop
 
 
 def network_of(peer: str) -> str | None:
@@ -76,10 +91,9 @@ def network_of(peer: str) -> str | None:
 
 def _address(text: str) -> Address | None:
     """Return the address that `text` is, with or without a port; None for anything else."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    found = _WITH_PORT.fullmatch(text)
+    if found is not None:
+        text = found[1] or found[2] or ""
     if len(text) > 64 or not text.isascii():
         return None
     try:

@@ -15,6 +15,7 @@ CLICKS = (
     "10.0.0.1, 198.51.100.9, 10.1.2.3",  # a proxy before ours is trusted too
     "198.51.100.9, 203.0.113.3",  # another client, who forges the first one's address
     "198.51.100.9",
+    ', "203.0.113.1" ,, "[::ffff:198.51.100.9]:4711",',  # quoted, with a port, beside empty elements
 )
 """Seen from behind the proxies: two visitors."""
 
