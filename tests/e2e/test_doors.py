@@ -49,7 +49,8 @@ def test_by_default_every_listener_is_on_loopback(server: process.Running) -> No
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running]:
     home: Path = tmp_path_factory.mktemp("doors")
     (home / "token").write_text(TOKEN + "\n")
-    settings = {"GRPC_HOST": "0.0.0.0", "GRPC_SERVICE_TOKEN_FILE": home / "token", "GRPC_SERVER": request.param}
+    host = "0.0.0.0" if request.param == "own" else "127.0.0.1"  # grpclib's server is for loopback
+    settings = {"GRPC_HOST": host, "GRPC_SERVICE_TOKEN_FILE": home / "token", "GRPC_SERVER": request.param}
     with process.running(home / "data", **settings) as server:
         yield server
 

@@ -199,7 +199,7 @@ async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
         await app.privacy.erasure._done.wait()  # and the erasure which that began after this.
     readers = app.core.database._readers
     assert (len(readers._free), readers.depth) == (readers._count, 0)
-    assert (app.cache._fills, app.cache._reads, app.links._render_qr._waiting) == ({}, set(), 0)  # type: ignore[attr-defined] # the real one
+    assert (app.cache._fills, app.cache._reads, app.links._render_qr._waiting.total) == ({}, set(), 0)  # type: ignore[attr-defined] # the real one
 
 
 async def cancel_everywhere(stage: Stage, path: str, when: When) -> int:
