@@ -57,18 +57,16 @@ class Argon2idPasswords:
         return len(self._jobs)
 
     async def hash(self, password: str) -> str:
-        """See `Passwords`."""
         return await self._run(lambda: self._hasher.hash(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """See `Passwords`. A hash that no Argon2 made is logged, and no password matches it."""
+        """Log a hash that no Argon2 made; no password matches it."""
         if password_hash is None:
             password_hash = self._decoy
         wanted = password_hash
         return await self._run(lambda: self._matches(wanted, password))
 
     def is_outdated(self, password_hash: str) -> bool:
-        """See `Passwords`."""
         try:
             return self._hasher.check_needs_rehash(password_hash)
         except InvalidHashError:

@@ -37,11 +37,9 @@ class SqliteAccountStore:
         self._database = database
 
     async def find(self, account_id: int) -> Account | None:
-        """See `AccountStore`."""
         return await self._database.read(lambda on: _find(on, account_id))
 
     async def find_credentials(self, email: str) -> Credentials | None:
-        """See `AccountStore`."""
         key = email_key(email)
         row = await self._database.read(lambda on: on.row(_FIND_CREDENTIALS, (key,)))
         if row is None:
@@ -50,7 +48,6 @@ class SqliteAccountStore:
         return Credentials(_account(tuple(account)), str(password_hash))
 
     async def page(self, limit: int, offset: int) -> tuple[list[Account], int]:
-        """See `AccountStore`."""
 
         def query(on: Sql) -> tuple[list[Account], int]:
             [[total]] = on.rows(_COUNT)
@@ -59,7 +56,6 @@ class SqliteAccountStore:
         return await self._database.read(query)
 
     def add(self, tx: Tx, account: NewAccount) -> Account:
-        """See `AccountStore`."""
         on = sql(tx)
         key = email_key(account.email)
         parameters = (
@@ -78,11 +74,9 @@ class SqliteAccountStore:
         return _account(row)
 
     def get(self, tx: Tx, account_id: int) -> Account | None:
-        """See `AccountStore`."""
         return _find(sql(tx), account_id)
 
     def update(self, tx: Tx, account: Account) -> None:
-        """See `AccountStore`."""
         parameters = (account.email, email_key(account.email), account.name, account.updated_at, account.id)
         try:
             sql(tx).run(_UPDATE, parameters)
@@ -90,39 +84,31 @@ class SqliteAccountStore:
             raise _conflict("email") from None
 
     def replace_hash(self, tx: Tx, account_id: int, *, old: str, new: str) -> None:
-        """See `AccountStore`."""
         sql(tx).run(_REPLACE_HASH, (new, account_id, old))
 
     def set_password(self, tx: Tx, account: Account, password_hash: str) -> None:
-        """See `AccountStore`."""
         sql(tx).run(_SET_PASSWORD, (password_hash, account.token_version, account.updated_at, account.id))
 
     async def token_versions(self) -> dict[int, int]:
-        """See `AccountStore`."""
         rows = await self._database.read(lambda on: on.rows(_TOKEN_VERSIONS))
         return dict(cast(list[tuple[int, int]], rows))
 
     def erase(self, tx: Tx, account_id: int, *, now: int) -> bool:
-        """See `AccountStore`."""
         if not sql(tx).run(_REMOVE, (account_id,)):
             return False
         sql(tx).run(_ADD_ERASED, (account_id, now))
         return True
 
     def is_erased(self, tx: Tx, account_id: int) -> bool:
-        """See `AccountStore`."""
         return sql(tx).row(_IS_ERASED, (account_id,)) is not None
 
     def finish_erasure(self, tx: Tx, account_id: int) -> None:
-        """See `AccountStore`."""
         sql(tx).run(_FINISH_ERASURE, (account_id,))
 
     async def erased(self) -> list[int]:
-        """See `AccountStore`."""
         return [cast(int, row[0]) for row in await self._database.read(lambda on: on.rows(_ERASED))]
 
     async def pending_erasures(self) -> list[int]:
-        """See `AccountStore`."""
         return [cast(int, row[0]) for row in await self._database.read(lambda on: on.rows(_PENDING))]
 
 

@@ -51,7 +51,6 @@ class JwtTokens:
         self._read: cachetools.LRUCache[bytes, Claims] = cachetools.LRUCache(auth.token_cache_size_max)
 
     def issue(self, account: Account) -> IssuedToken:
-        """See `Tokens`."""
         now = self._clock()
         claims: dict[str, str | int] = {
             "iss": self._auth.issuer,
@@ -71,7 +70,6 @@ class JwtTokens:
         return IssuedToken(token, now + self._auth.token_ttl_seconds)
 
     def read(self, token: str) -> Claims | None:
-        """See `Tokens`."""
         if len(token) > TOKEN_LENGTH_MAX or not token.isascii():
             return None
         digest = hashlib.sha256(token.encode("ascii")).digest()

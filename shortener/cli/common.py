@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -65,12 +67,12 @@ def warn(message: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where a command finds the service, as its options say."""
+class Service:
+    """How a command reaches the service, as its options say."""
 
-    path: Path | None
     server: str | None
     offline: bool
+    path: Path | None
 
     def call(self, talk: "Callable[[Api], Awaitable[T]]", *, creates: bool = False) -> T:
         """Run `talk` against the service; `creates` tells that offline a new database will do.
@@ -86,17 +88,43 @@ class Target:
             return asyncio.run(client.call_offline(settings, talk, creates=creates))
         return asyncio.run(client.call_server(settings, self.server, talk))
 
+    def ask(self, talk: "Callable[[Api], Awaitable[Message]]", *, creates: bool = False) -> Json:
+        """Run `talk` and return its answer as JSON documents have it. Raises what `call` raises."""
+        return document_of(self.call(talk, creates=creates))
+
+
+Answer: TypeAlias = tuple[Json | None, Callable[[], None]]
+"""What a command has to say: as one JSON document (None where standard output is taken), and what prints it as text."""
+
+
+def on_service(command: Callable[..., Answer]) -> Callable[..., None]:
+    """Give a command the options --server, --offline, --config and --json.
+
+    It takes the `Service` that they name as its first argument, and returns its answer for this to print.
+    """
+
+    def run(
+        server: Server = None, offline: Offline = False, path: ConfigPath = None, as_json: AsJson = False, **own: Any
+    ) -> None:
+        document, show = command(Service(server, offline, path), **own)
+        if as_json and document is not None:
+            typer.echo(json.dumps(document))
+        else:
+            show()
+
+    common = [each for each in inspect.signature(run).parameters.values() if each.name != "own"]
+    parameters = [*list(inspect.signature(command, eval_str=True).parameters.values())[1:], *common]
+    functools.update_wrapper(run, command)
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by inspect.signature
+    return run
+
 
 def document_of(answer: "Message") -> Json:
     """Return an answer as JSON documents have it."""
     from shortener.rest import json_codec  # noqa: PLC0415 - not for --help
 
     return json_codec.message_to_dict(answer)
-
-
-def echo_json(document: Json) -> None:
-    """Print one JSON document."""
-    typer.echo(json.dumps(document))
 
 
 def date(seconds: int) -> str:

@@ -59,10 +59,15 @@ def line(*parts: tuple[str, str]) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, accent: int) -> None:
-    """Draw rows under titles; a title after `>` is that of numbers. `accent` is the column to stand out.
+    """Print rows, at a terminal under titles. A title after `>` is that of numbers, `accent` the column to stand out.
 
     On a narrow terminal the last column is cut.
     """
+    if not is_terminal():
+        for row in rows:
+            cells = (f"{cell:>8}" if title.startswith(">") else cell for title, cell in zip(columns, row, strict=True))
+            typer.echo("  ".join(cells))
+        return
     from rich.cells import cell_len  # noqa: PLC0415 - only where there is somebody to look
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above

@@ -11,20 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from shortener.cli import display
-from shortener.cli.common import (
-    MISUSED,
-    AsJson,
-    ConfigPath,
-    Json,
-    Offline,
-    Server,
-    Target,
-    date,
-    document_of,
-    echo_json,
-    fail,
-    warn,
-)
+from shortener.cli.common import MISUSED, Answer, Json, Service, date, document_of, fail, on_service, warn
 from shortener.cli.durations import parse_moment, parse_past
 from shortener.config.loading import is_loopback
 from shortener.errors import OperatorError
@@ -97,7 +84,9 @@ def register(main: typer.Typer) -> None:
     main.add_typer(link, name="link")
 
 
+@on_service
 def shorten(
+    service: Service,
     url: Annotated[str, typer.Argument(help="Where the link leads: an absolute http or https URL.", metavar="URL")],
     alias: Annotated[
         str, typer.Option(help="Short code of your choice: 3 to 50 of A-Z a-z 0-9 _ -.", metavar="CODE")
@@ -106,11 +95,7 @@ def shorten(
         str, typer.Option(help="Life span (45s 30m 12h 7d 2w), or date or time (2030-12-31, UTC).", metavar="WHEN")
     ] = "",
     owner: User = "local",
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Make a link and print its short URL.
 
     Talks to the running server, as all these commands do; with --offline they open the data directory instead.
@@ -129,13 +114,10 @@ def shorten(
         request = CreateUrlRequest(long_url=url, user_id=owner, expires_at=expires_at, omit_qr_code=True)
         return await api.urls.create_url(request)
 
-    made = document_of(Target(path, server, offline).call(talk, creates=True))
+    made = service.ask(talk, creates=True)
     if expires_at and expires_at <= time.time():
         warn(f"--expires {expires} is in the past, so the link has expired already")
-    if as_json:
-        echo_json(made)
-    else:
-        typer.echo(made["short_url"])
+    return made, lambda: typer.echo(made["short_url"])
 
 
 def _check_scheme(url: str) -> None:
@@ -152,105 +134,81 @@ def with_scheme(url: str) -> str:
     return f"{(found['scheme'] or 'https').lower()}://{found['rest']}"
 
 
+@on_service
 def list_links(
+    service: Service,
     limit: Annotated[int, typer.Option(help="Links to show at most.", min=1, max=1000)] = 20,
     offset: Annotated[int, typer.Option(help="Links to skip.", min=0)] = 0,
     owner: User = "local",
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """List the links of one owner, newest first."""
     from shortener.gen.url import ListUrLsRequest  # noqa: PLC0415 - not for --help
 
-    page = document_of(
-        Target(path, server, offline).call(lambda api: api.urls.list_ur_ls(ListUrLsRequest(limit, offset, owner)))
-    )
-    if as_json:
-        echo_json(page)
-        return
-    links = page["urls"]
-    if display.is_terminal():
-        rows = [(date(link["created_at"]), f"{link['clicks']:,}", link["short_url"], _leads_to(link)) for link in links]
-        display.table(("created", ">clicks", "short URL", "leads to"), rows, accent=2)
-    else:
-        for link in links:
-            typer.echo(
-                f"{date(link['created_at'])}  {link['clicks']:>8}  {_state(link)}{link['short_url']}  "
-                f"{link['long_url']}"
+    page = service.ask(lambda api: api.urls.list_ur_ls(ListUrLsRequest(limit, offset, owner)))
+
+    def show() -> None:
+        rows = [
+            (
+                date(link["created_at"]),
+                str(link["clicks"]),
+                link["short_url"],
+                f"{'' if link['is_active'] else '(expired) '}{link['long_url']}",
             )
-    typer.echo(f"{len(links)} of {page['total']}")
+            for link in page["urls"]
+        ]
+        display.table(("created", ">clicks", "short URL", "leads to"), rows, accent=2)
+        typer.echo(f"{len(rows)} of {page['total']}")
 
-
-def _state(link: Json) -> str:
-    return "" if link["is_active"] else "(expired) "
-
-
-def _leads_to(link: Json) -> str:
-    return _state(link) + str(link["long_url"])
+    return page, show
 
 
 @link.command("show")
-def show_link(
-    code: Code, server: Server = None, offline: Offline = False, path: ConfigPath = None, as_json: AsJson = False
-) -> None:
+@on_service
+def show_link(service: Service, code: Code) -> Answer:
     """Show where a link leads, and what else is known of it."""
-    answer = document_of(Target(path, server, offline).call(lambda api: _get(api, code)))
-    if as_json:
-        echo_json(answer)
-        return
+    answer = service.ask(lambda api: _get(api, code))
     link = answer["url"]
-    display.facts(
-        {
-            "short URL": link["short_url"],
-            "leads to": link["long_url"],
-            "state": "active" if link["is_active"] else "expired",
-            "clicks": f"{link['clicks']}",
-            "created": date(link["created_at"]),
-            "expires": date(link["expires_at"]) if link["expires_at"] else "never",
-        }
-    )
+    facts = {
+        "short URL": link["short_url"],
+        "leads to": link["long_url"],
+        "state": "active" if link["is_active"] else "expired",
+        "clicks": str(link["clicks"]),
+        "created": date(link["created_at"]),
+        "expires": date(link["expires_at"]) if link["expires_at"] else "never",
+    }
+    return answer, lambda: display.facts(facts)
 
 
 @link.command("delete")
+@on_service
 def delete_link(
+    service: Service,
     code: Code,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask at a terminal.")] = False,
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Stop a link at once and for good.
 
     Its code stays taken: its owner alone can have an alias again.
     """
     from shortener.gen.url import DeleteUrlRequest  # noqa: PLC0415 - not for --help
 
-    target = Target(path, server, offline)
-    link = document_of(target.call(lambda api: _get(api, code)))["url"]
+    link = service.ask(lambda api: _get(api, code))["url"]
     named = f"{link['short_url']} -> {link['long_url']}"
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Delete {named} for good?", abort=True, err=True)
-    answer = document_of(target.call(lambda api: api.urls.delete_url(DeleteUrlRequest(short_code=link["short_code"]))))
-    if as_json:
-        echo_json(answer)
-    else:
-        typer.echo(f"deleted {named}")
+    answer = service.ask(lambda api: api.urls.delete_url(DeleteUrlRequest(short_code=link["short_code"])))
+    return answer, lambda: typer.echo(f"deleted {named}")
 
 
+@on_service
 def stats(
+    service: Service,
     code: Code,
     since: Annotated[
         str,
         typer.Option(help="Only clicks of the last 12h, 30d or 8w, or since 2030-12-31; with a chart.", metavar="WHEN"),
     ] = "",
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Show how often a link was clicked.
 
     And on what devices, and from where; --since adds the clicks of each hour, day or week, at a terminal as a chart.
@@ -267,15 +225,18 @@ def stats(
         request = GetTimeSeriesRequest(short_code=short_code, start_time=start, granularity=granularity)
         return numbers, await api.analytics.get_time_series(request)
 
-    answer, series = Target(path, server, offline).call(talk)
-    numbers, points = document_of(answer), document_of(series)["points"] if series is not None else []
-    if as_json:
-        echo_json(numbers | ({"granularity": granularity, "points": points} if since else {}))
-        return
+    answer, series = service.call(talk)
+    numbers = document_of(answer)
+    if series is not None:
+        numbers |= {"granularity": granularity} | document_of(series)
+    return numbers, lambda: _show_stats(numbers)
+
+
+def _show_stats(numbers: Json) -> None:
     typer.echo(f"clicks           {numbers['total_clicks']}")
     typer.echo(f"unique visitors  {numbers['unique_visitors']}")
-    if since:
-        counts = [(point["timestamp"], point["clicks"]) for point in points]
+    if granularity := numbers.get("granularity"):
+        counts = [(point["timestamp"], point["clicks"]) for point in numbers["points"]]
         display.series(f"clicks by {granularity}", counts, by_hour=granularity == "hour")
     for title, shares in _shares_of(numbers):
         display.shares(title, shares[:ROWS_MAX], more=len(shares) - ROWS_MAX)
@@ -290,33 +251,34 @@ def _shares_of(numbers: Json) -> Iterator[tuple[str, list[display.Share]]]:
         yield title, [display.Share(row[name], row["click_count"], row["percentage"]) for row in numbers[title]]
 
 
-def qr(
-    code: Code, out: OutPath = None, server: Server = None, offline: Offline = False, path: ConfigPath = None
-) -> None:
+@on_service
+def qr(service: Service, code: Code, out: OutPath = None) -> Answer:
     """Draw the QR code of a link.
 
     At a terminal it is drawn there; elsewhere standard output is a PNG file.
     """
     from shortener.links.qr import draw_png, draw_svg, modules  # noqa: PLC0415 - not for --help
 
-    is_stdout = str(out or "-") == "-"
-    if out is not None and not is_stdout and out.suffix.lower() not in (".png", ".svg"):
-        fail(f"--out must end in .png or .svg, not {out.name!r}", MISUSED)
-    answer = Target(path, server, offline).call(lambda api: _get(api, code))
-    short_url = str(document_of(answer)["url"]["short_url"])
-    if out is None and display.is_terminal():
-        display.qr(modules(short_url))
-        typer.echo(short_url)
-        return
-    try:
-        if out is None or is_stdout:
+    file = None if str(out) == "-" else out
+    if file is not None and file.suffix.lower() not in (".png", ".svg"):
+        fail(f"--out must end in .png or .svg, not {file.name!r}", MISUSED)
+    short_url = str(service.ask(lambda api: _get(api, code))["url"]["short_url"])
+
+    def show() -> None:
+        if out is None and display.is_terminal():
+            display.qr(modules(short_url))
+            typer.echo(short_url)
+        elif file is None:
             sys.stdout.buffer.write(draw_png(short_url))
-            return
-        draw = draw_png if out.suffix.lower() == ".png" else draw_svg
-        out.write_bytes(draw(short_url))
-    except OSError as error:
-        fail(f"cannot write {'standard output' if is_stdout else out}: {error.strerror}")
-    typer.echo(f"{short_url} -> {out}")
+        else:
+            typer.echo(f"{short_url} -> {file}")
+
+    if file is not None:
+        try:
+            file.write_bytes((draw_png if file.suffix.lower() == ".png" else draw_svg)(short_url))
+        except OSError as error:
+            fail(f"cannot write {file}: {error.strerror}")
+    return {"short_url": short_url, "file": str(file or "")}, show
 
 
 async def _get(api: "Api", name: LinkName) -> "Message":

@@ -9,20 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shortener.cli import display
-from shortener.cli.common import (
-    MISUSED,
-    AsJson,
-    ConfigPath,
-    Offline,
-    Server,
-    Target,
-    date,
-    document_of,
-    echo_json,
-    fail,
-)
+from shortener.cli.common import MISUSED, Answer, Service, date, fail, on_service
 
 if TYPE_CHECKING:
+    from betterproto import Message
+
     from shortener.cli.client import Api
 
 POLL_SECONDS = 0.2
@@ -38,14 +29,12 @@ def register(main: typer.Typer) -> None:
 
 
 @user.command("create")
+@on_service
 def create_user(
+    service: Service,
     email: Annotated[str, typer.Option(help="Email to log in with.", metavar="EMAIL", show_default=False)],
     username: Annotated[str, typer.Option(help="3 to 32 of A-Z a-z 0-9 _ . -", metavar="NAME", show_default=False)],
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """Make an account.
 
     The password is asked for, unless SHORTENER_PASSWORD holds it or standard input brings it as its first line.
@@ -53,52 +42,36 @@ def create_user(
     from shortener.gen.user import CreateUserRequest  # noqa: PLC0415 - not for --help
 
     request = CreateUserRequest(email=email, username=username, password=_password("Password"))
-    target = Target(path, server, offline)
-    made = document_of(target.call(lambda api: api.users.create_user(request), creates=True))
-    if as_json:
-        echo_json(made)
-    else:
-        typer.echo(f"account {made['id']}: {made['email']}")
+    made = service.ask(lambda api: api.users.create_user(request), creates=True)
+    return made, lambda: typer.echo(f"account {made['id']}: {made['email']}")
 
 
 @user.command("list")
+@on_service
 def list_users(
+    service: Service,
     limit: Annotated[int, typer.Option(help="Accounts to show at most.", min=1, max=1000)] = 20,
     offset: Annotated[int, typer.Option(help="Accounts to skip.", min=0)] = 0,
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Answer:
     """List the accounts, newest first."""
     from shortener.gen.user import ListUsersRequest  # noqa: PLC0415 - not for --help
 
-    page = document_of(
-        Target(path, server, offline).call(lambda api: api.users.list_users(ListUsersRequest(limit, offset)))
-    )
-    if as_json:
-        echo_json(page)
-        return
-    rows = [
-        (str(account["id"]), date(account["created_at"]), account["email"], account["username"] or "-", account["name"])
-        for account in page["users"]
-    ]
-    if display.is_terminal():
+    page = service.ask(lambda api: api.users.list_users(ListUsersRequest(limit, offset)))
+
+    def show() -> None:
+        rows = [
+            (str(each["id"]), date(each["created_at"]), each["email"], each["username"] or "-", each["name"])
+            for each in page["users"]
+        ]
         display.table((">id", "created", "email", "username", "name"), rows, accent=2)
-    else:
-        for account_id, *more in rows:
-            typer.echo("  ".join((f"{account_id:>8}", *more)))
-    typer.echo(f"{len(rows)} of {page['total']}")
+        typer.echo(f"{len(rows)} of {page['total']}")
+
+    return page, show
 
 
 @user.command("password")
-def set_password(
-    account: Account,
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-    as_json: AsJson = False,
-) -> None:
+@on_service
+def set_password(service: Service, account: Account) -> Answer:
     """Give an account a new password. All its tokens end.
 
     The password is asked for, unless SHORTENER_PASSWORD holds it or standard input brings it as its first line.
@@ -106,22 +79,18 @@ def set_password(
     from shortener.gen.user import SetPasswordRequest  # noqa: PLC0415 - not for --help
 
     request = SetPasswordRequest(**_named(account), new_password=_password("New password"))
-    answer = document_of(Target(path, server, offline).call(lambda api: api.users.set_password(request)))
-    if as_json:
-        echo_json(answer)
-    else:
-        typer.echo(f"account {answer['user_id']} has a new password")
+    answer = service.ask(lambda api: api.users.set_password(request))
+    return answer, lambda: typer.echo(f"account {answer['user_id']} has a new password")
 
 
 @user.command("export")
+@on_service
 def export_user(
+    service: Service,
     account: Account,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - is standard output.", metavar="FILE")],
     clicks: Annotated[bool, typer.Option("--clicks", help="Add the raw clicks to each link.")] = False,
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-) -> None:
+) -> Answer:
     """Write all that is kept about an account to a file, as one JSON document with a link a line."""
     from shortener.cli.outfile import OutFile  # noqa: PLC0415 - as above
     from shortener.gen.user import ExportUserRequest  # noqa: PLC0415 - not for --help
@@ -138,20 +107,21 @@ def export_user(
         return answer.user_id
 
     try:
-        user_id = Target(path, server, offline).call(talk)
+        user_id = service.call(talk)
     except OSError as error:
         fail(f"cannot write {out}: {error.strerror}")
-    typer.echo(f"account {user_id} -> {out}", err=str(out) == "-")
+    is_stdout = str(out) == "-"
+    shown = None if is_stdout else {"user_id": user_id, "file": str(out)}
+    return shown, lambda: typer.echo(f"account {user_id} -> {out}", err=is_stdout)
 
 
 @user.command("erase")
+@on_service
 def erase_user(
+    service: Service,
     account: Account,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    server: Server = None,
-    offline: Offline = False,
-    path: ConfigPath = None,
-) -> None:
+) -> Answer:
     """Remove an account with all its links and their statistics, for good.
 
     The short codes stay taken, for nobody. Ends when everything is gone; what is interrupted goes on by itself.
@@ -165,14 +135,15 @@ def erase_user(
             f"Erase account {account} with all its links and their statistics, for good?", abort=True, err=True
         )
 
-    async def talk(api: "Api") -> str:
+    async def talk(api: "Api") -> "Message":
         answer = await api.users.erase_user(EraseUserRequest(**_named(account)))
         while not answer.finished:
             await asyncio.sleep(POLL_SECONDS)
             answer = await api.users.erase_user(EraseUserRequest(user_id=answer.user_id))
-        return answer.user_id
+        return answer
 
-    typer.echo(f"account {Target(path, server, offline).call(talk)} erased")
+    gone = service.ask(talk)
+    return gone, lambda: typer.echo(f"account {gone['user_id']} erased")
 
 
 def _named(account: str) -> dict[str, str]:

@@ -101,7 +101,7 @@ def test_a_link_that_has_expired_already_is_made_with_a_warning(run: Run, expire
             f"shortener: warning: --expires {expires} is in the past, so the link has expired already\n"
         )
         assert made.stdout
-    assert done(run("list", "--limit", "1")).splitlines()[0].split()[3] == "(expired)"
+    assert done(run("list", "--limit", "1")).splitlines()[0].split()[4] == "(expired)"
     assert run("shorten", "https://example.com/", "--expires", "2019-12-31").returncode == 1
 
 
