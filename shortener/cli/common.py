@@ -107,10 +107,16 @@ def on_service(command: Callable[..., Answer]) -> Callable[..., None]:
         server: Server = None, offline: Offline = False, path: ConfigPath = None, as_json: AsJson = False, **own: Any
     ) -> None:
         document, show = command(Service(server, offline, path), **own)
-        if as_json and document is not None:
-            typer.echo(json.dumps(document))
-        else:
-            show()
+        try:
+            if as_json and document is not None:
+                typer.echo(json.dumps(document))
+            else:
+                show()
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read has enough
+            raise
+        except OSError as error:
+            fail(f"cannot write standard output: {error.strerror}")
 
     common = [each for each in inspect.signature(run).parameters.values() if each.name != "own"]
     parameters = [*list(inspect.signature(command, eval_str=True).parameters.values())[1:], *common]

@@ -3,8 +3,11 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import typer
@@ -15,7 +18,7 @@ from shortener.cli.durations import parse_moment
 from shortener.cli.links import parse_link_name, with_scheme
 from shortener.cli.program import main
 from tests.support.process import Running
-from tests.support.program import Run, done, failed
+from tests.support.program import Run, done, environment, failed
 
 
 @pytest.mark.parametrize(
@@ -159,6 +162,20 @@ def test_a_qr_code_in_a_pipe_is_a_png(
     for arguments in ((), ("--out", "-")):
         [code] = zxingcpp.read_barcodes(Image.open(io.BytesIO(output("qr", short_url, *arguments))))
         assert code.text == short_url
+
+
+def test_an_output_that_is_full_is_one_line(server: Running, tmp_path: Path) -> None:
+    environ = environment(GRPC_URL_PORT=server.url.rpartition(":")[2]) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    for arguments in (("shorten", "https://example.com/"), ("list", "--json")):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "shortener", *arguments],
+                cwd=tmp_path, env=environ, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+            )  # fmt: skip
+        assert (ended.returncode, ended.stderr) == (
+            1,
+            "shortener: cannot write standard output: No space left on device\n",
+        )
 
 
 def test_a_file_that_cannot_be_written_is_one_line(run: Run) -> None:
