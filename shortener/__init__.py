@@ -22,11 +22,10 @@ from shortener.config.sections import (
     Storage,
 )
 from shortener.errors import OperatorError
+from shortener.version import __version__
 
 if TYPE_CHECKING:
     from shortener.app import App
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Analytics",
@@ -42,6 +41,7 @@ __all__ = [
     "Redirect",
     "Server",
     "Storage",
+    "__version__",
     "open",
 ]
 

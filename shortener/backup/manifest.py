@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shortener import __version__
 from shortener.backup import files
 from shortener.backup.files import Checksum
 from shortener.errors import OperatorError
 from shortener.storage.files import DATABASE, JOURNAL, open_plain, reason
 from shortener.storage.files import write as write_file
+from shortener.version import __version__
 
 NAME: Final = "manifest.json"
 _FORMAT: Final = 1

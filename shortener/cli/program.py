@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from shortener import __version__
 from shortener.cli import data, links, users
 from shortener.cli.common import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config, progress
 from shortener.errors import Failure, OperatorError
+from shortener.version import __version__
 
 _SECRETS = ("secret", "service_token")
 

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from shortener import __version__
 from shortener.observe.histogram import FAST_SECONDS, SECONDS, Gauge, Histogram
+from shortener.version import __version__
 
 
 class Calls:

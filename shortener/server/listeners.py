@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
-from shortener import __version__
 from shortener.accounts.rest import authenticator
 from shortener.app import App, open_app
 from shortener.config.loading import is_loopback, service_token
@@ -36,6 +35,7 @@ from shortener.rpc.stock import StockServer
 from shortener.server import gauges, tls
 from shortener.server.sockets import NAMES, Sockets
 from shortener.tasks import finish
+from shortener.version import __version__
 
 
 class RpcServer(Protocol):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from shortener import __version__
+from shortener.version import __version__
 
 _WILDCARDS = ("0.0.0.0", "[::]")  # noqa: S104 - compared
 

@@ -32,6 +32,7 @@ class Running:
     redirect: str
     ready: dict[str, object]
     log: Path
+    settings: dict[str, object]
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -80,7 +81,7 @@ def start(
         raise AssertionError(f"no ready line, exit {process.returncode}: {Path(log).read_text()}")
     ready = json.loads(line)
     names = ("url", "user", "analytics", "gateway", "redirect")
-    return Running(process, *(ready[name] for name in names), ready=ready, log=Path(log))
+    return Running(process, *(ready[name] for name in names), ready=ready, log=Path(log), settings=settings)
 
 
 def _start_warm(starter: warm.Starter, data_dir: Path, env: dict[str, str], errors: IO[bytes]) -> warm.Program:
