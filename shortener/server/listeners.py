@@ -28,9 +28,7 @@ from shortener.rpc.guard import Admits, Service, guarded, holders_of
 from shortener.rpc.health import SERVICE as HEALTH
 from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import server as h2
-from shortener.rpc.http2.limits import Limits
 from shortener.rpc.reflection import reflection
-from shortener.rpc.settings import SLOW_METHODS, RpcSettings
 from shortener.rpc.stock import StockServer
 from shortener.server import gauges, tls
 from shortener.server.sockets import NAMES, Sockets
@@ -127,7 +125,7 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
 
 
 async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, context: ssl.SSLContext | None) -> None:
-    app, settings = servers.app, _rpc_settings(servers.app.core.config)
+    app = servers.app
     caller = caller_of(app.core.config.grpc, app.core.client_addresses)
     listeners: dict[str, Sequence[Service]] = {
         "url": (app.urls, app.users, app.statistics),
@@ -151,7 +149,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             requests=servers.requests,
         )
         admits = holders_of(token, open_services) if token else None
-        server = _rpc_server(app, guards, settings, admits)
+        server = _rpc_server(app, guards, admits)
         await server.start("", 0, ssl=context, sock=sock)
         servers.rpc[name] = server
 
@@ -223,39 +221,8 @@ class _JournalClicks:
         return True
 
 
-def _rpc_server(app: App, services: Sequence[Service], settings: RpcSettings, admits: Admits | None) -> RpcServer:
+def _rpc_server(app: App, services: Sequence[Service], admits: Admits | None) -> RpcServer:
     grpc = app.core.config.grpc
     if grpc.server == "grpclib":
         return StockServer(services)
-    limits = Limits(
-        idle_frames_max=grpc.idle_frames_max,
-        idle_frames_refill=grpc.idle_frames_per_second,
-        window_size=grpc.window_size,
-        send_max=grpc.unsent_max,
-        unsent_total_max=grpc.unsent_total_max,
-        receive_max=grpc.receive_max,
-        held_max=grpc.held_max,
-        message_seconds=grpc.message_timeout_seconds,
-        write_seconds=grpc.write_timeout_seconds,
-    )
-    return h2.RpcServer(
-        services, settings=settings, limits=limits, admits=admits, is_exempt=app.core.client_addresses.is_proxy
-    )
-
-
-def _rpc_settings(config: Config) -> RpcSettings:
-    grpc = config.grpc
-    return RpcSettings(
-        message_size_max=grpc.message_size_max,
-        streams_max=grpc.streams_max,
-        connections_max=grpc.connections_max,
-        connections_per_address_max=grpc.connections_per_address_max,
-        header_list_size_max=grpc.header_list_size_max,
-        keepalive_seconds=grpc.keepalive_seconds,
-        keepalive_timeout_seconds=grpc.keepalive_timeout_seconds,
-        handshake_seconds=grpc.handshake_seconds,
-        idle_seconds=grpc.idle_seconds,
-        default_timeout_seconds=grpc.timeout_seconds,
-        slow_timeout_seconds=grpc.statistics_timeout_seconds,
-        slow_methods=SLOW_METHODS,
-    )
+    return h2.RpcServer(services, grpc, admits=admits, is_exempt=app.core.client_addresses.is_proxy)

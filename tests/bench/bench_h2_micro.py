@@ -52,23 +52,10 @@ def _service() -> Any:
 
 
 async def _serve_own(port: int) -> None:
+    from shortener.config.sections import Grpc
     from shortener.rpc.http2 import RpcServer
-    from shortener.rpc.settings import RpcSettings
 
-    settings = RpcSettings(
-        message_size_max=1_048_576,
-        streams_max=1000,
-        connections_max=1000,
-        header_list_size_max=16_384,
-        keepalive_seconds=30.0,
-        keepalive_timeout_seconds=20.0,
-        handshake_seconds=5.0,
-        idle_seconds=0.0,
-        default_timeout_seconds=5.0,
-        slow_timeout_seconds=10.0,
-        slow_methods=frozenset(),
-    )
-    server = RpcServer([_service()], settings=settings)
+    server = RpcServer([_service()], Grpc(streams_max=1000))
     await server.start("127.0.0.1", port)
     await asyncio.Event().wait()
 

@@ -11,7 +11,7 @@ import hpack
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, RstStreamFrame
 
 from shortener.rpc.http2 import frames
-from tests.fuzz.h2_virtual import CALLS, CLOSED_MAX, LIMITS, REPLY_MAX, World, cut, number, virtual
+from tests.fuzz.h2_virtual import CACHED_BLOCKS_MAX, CLOSED_MAX, GRPC, REPLY_MAX, World, cut, number, virtual
 from tests.fuzz.targets import Check
 
 GREETING = frames.PREFACE + frames.frame(frames.SETTINGS, 0, 0)
@@ -68,15 +68,15 @@ class Client:
 def bounded(world: World) -> None:
     """See that the connection holds no more than its limits say."""
     calls, reader, decoder = world.connection.calls, world.connection._reader, world.connection.calls._decoder
-    assert len(calls.streams) <= CALLS.streams_max
-    assert calls.running <= CALLS.streams_max
-    assert len(calls._heads) <= LIMITS.header_cache_max
+    assert len(calls.streams) <= GRPC.streams_max
+    assert calls.running <= GRPC.streams_max
+    assert len(calls._heads) <= CACHED_BLOCKS_MAX
     assert len(calls._closed) + len(calls._closed_before) <= 2 * CLOSED_MAX
-    assert len(calls._postponed) <= CALLS.streams_max
-    assert decoder._size <= LIMITS.header_table_size
-    assert len(reader._block or b"") <= 2 * CALLS.header_list_size_max + frames.FRAME_SIZE_MAX
-    assert calls.inbound.held == sum(stream.held for stream in calls.streams.values()) <= LIMITS.receive_max
-    assert world.shared.unsent.size == world.connection.outbound.held <= LIMITS.unsent_total_max + REPLY_MAX + 100
+    assert len(calls._postponed) <= GRPC.streams_max
+    assert decoder._size <= 4096
+    assert len(reader._block or b"") <= 2 * GRPC.header_list_size_max + frames.FRAME_SIZE_MAX
+    assert calls.inbound.held == sum(stream.held for stream in calls.streams.values()) <= GRPC.receive_max
+    assert world.shared.unsent.size == world.connection.outbound.held <= GRPC.unsent_total_max + REPLY_MAX + 100
 
 
 def listening(world: World) -> None:
@@ -100,7 +100,7 @@ def happen(world: World, kind: int, flags: int) -> None:
         world.wire.fill(full=kind == FULL)
     elif kind == PASS:
         world.clock.now += flags / 10
-        world.loop.do(world.connection.watch.sweep, world.clock.now)
+        world.loop.do(world.connection.check, world.clock.now)
     elif kind == OPEN:
         world.loop.do(world.odd.gate.set)
     elif kind == DRAIN:

@@ -5,30 +5,29 @@ import logging
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from shortener.config.sections import Grpc
 from shortener.net import listener, places
-from shortener.rpc.http2 import Limits, RpcServer, budget, calls, connection, inbound, outbound, server, stream, timers
-from tests.rpc.h2_peer import SETTINGS, Odd
+from shortener.rpc.http2 import RpcServer, budget, calls, connection, inbound, outbound, server, stream
+from tests.rpc.h2_peer import Odd
 
-LIMITS = Limits(
+GRPC = Grpc(
+    message_size_max=40_000,
+    streams_max=8,
+    header_list_size_max=2000,
+    timeout_seconds=4.0,
     idle_frames_max=50,
-    idle_frames_refill=1,
+    idle_frames_per_second=1,
     window_size=65_535,
     receive_max=30_000,
-    send_max=20_000,
+    unsent_max=20_000,
     held_max=100_000,
     unsent_total_max=100_000,
-    write_seconds=5.0,
-    header_cache_max=4,
-    sweep_seconds=0.5,
-    drain_ping_seconds=1.0,
+    write_timeout_seconds=5.0,
 )
-CALLS = replace(
-    SETTINGS, message_size_max=40_000, streams_max=8, header_list_size_max=2000, default_timeout_seconds=4.0
-)
+CACHED_BLOCKS_MAX = 4
 REPLY_MAX = 150_000
 CLOSED_MAX = 8
 REPLIES_MAX = 20
@@ -176,7 +175,7 @@ class World:
         loop.do(self.connection.connection_made, self.wire)
 
     def _build(self) -> None:
-        self.server = RpcServer([self.odd], settings=CALLS, limits=LIMITS)
+        self.server = RpcServer([self.odd], GRPC)
 
     def settle(self) -> None:
         """Stop the clock, and run until all has arrived that may and nothing more is due."""
@@ -209,9 +208,11 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     loop = VirtualLoop(clock)
     log = logging.getLogger("shortener.rpc.http2")
     log.setLevel(logging.CRITICAL)
-    modules = (budget, calls, connection, inbound, listener, outbound, places, server, stream, timers)
+    modules = (budget, calls, connection, inbound, listener, outbound, places, server, stream)
     patches: list[Any] = [mock.patch.object(module, "monotonic", clock) for module in modules]
     patches.append(mock.patch.object(calls, "_CLOSED_MAX", CLOSED_MAX))
+    patches.append(mock.patch.object(calls, "_CACHED_BLOCKS_MAX", CACHED_BLOCKS_MAX))
+    patches.append(mock.patch.object(connection, "_DRAIN_PING_SECONDS", 1.0))
     try:
         for patch in patches:
             patch.start()

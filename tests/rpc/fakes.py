@@ -7,27 +7,14 @@ from typing import Any
 from grpclib.const import Handler
 
 from shortener import errors
+from shortener.config.sections import Grpc
 from shortener.gen import url as pb
-from shortener.rpc.settings import SLOW_METHODS, RpcSettings
 
-SETTINGS = RpcSettings(
-    message_size_max=65_536,
-    streams_max=100,
-    connections_max=50,
-    connections_per_address_max=50,
-    header_list_size_max=16_384,
-    keepalive_seconds=30.0,
-    keepalive_timeout_seconds=20.0,
-    handshake_seconds=5.0,
-    idle_seconds=0.0,
-    default_timeout_seconds=5.0,
-    slow_timeout_seconds=10.0,
-    slow_methods=SLOW_METHODS,
-)
+GRPC = Grpc(message_size_max=65_536, connections_max=50, handshake_seconds=5.0)
 
 
-def settings(**changes: Any) -> RpcSettings:
-    return replace(SETTINGS, **changes)
+def settings(**changes: Any) -> Grpc:
+    return replace(GRPC, **changes)
 
 
 class Urls(pb.UrlServiceBase):

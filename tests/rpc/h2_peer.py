@@ -14,26 +14,13 @@ from google.rpc import error_details_pb2
 from grpclib import GRPCError
 from grpclib.const import Cardinality, Handler, Status
 
+from shortener.config.sections import Grpc
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
 from shortener.rpc.guard import Admits
-from shortener.rpc.http2 import Limits, RpcServer
-from shortener.rpc.settings import RpcSettings
+from shortener.rpc.http2 import RpcServer
 
-SETTINGS = RpcSettings(
-    message_size_max=1_048_576,
-    streams_max=100,
-    connections_max=50,
-    connections_per_address_max=50,
-    header_list_size_max=16_384,
-    keepalive_seconds=30.0,
-    keepalive_timeout_seconds=20.0,
-    handshake_seconds=5.0,
-    idle_seconds=0.0,
-    default_timeout_seconds=5.0,
-    slow_timeout_seconds=10.0,
-    slow_methods=frozenset(),
-)
-LIMITS = Limits(sweep_seconds=0.02)
+GRPC = Grpc(message_size_max=1_048_576, connections_max=50, handshake_seconds=5.0)
+SWEEP_SECONDS = 0.02
 
 Func = Callable[[Any], Awaitable[None]]
 call_name: ContextVar[str] = ContextVar("call_name", default="")
@@ -141,11 +128,9 @@ def unary(func: Func) -> Handler:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    *services: Any, limits: Limits = LIMITS, admits: Admits | None = None, **changes: Any
-) -> AsyncIterator[RpcServer]:
-    """Run a server on a free port, with SETTINGS changed."""
-    server = RpcServer(services, settings=replace(SETTINGS, **changes), limits=limits, admits=admits)
+async def serving(*services: Any, admits: Admits | None = None, **changes: Any) -> AsyncIterator[RpcServer]:
+    """Run a server on a free port, with `GRPC` changed."""
+    server = RpcServer(services, replace(GRPC, **changes), admits=admits, sweep_seconds=SWEEP_SECONDS)
     await server.start("127.0.0.1", 0)
     try:
         yield server

@@ -5,7 +5,6 @@ those of its streams with `inbound` and `outbound` for either direction; `stream
 handlers without a task until they wait, `budget` bounds what clients cost, `server` owns the listener.
 """
 
-from shortener.rpc.http2.limits import Limits
 from shortener.rpc.http2.server import RpcServer
 
-__all__ = ["Limits", "RpcServer"]
+__all__ = ["RpcServer"]

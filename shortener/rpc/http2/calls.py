@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from grpclib import GRPCError
@@ -11,7 +11,7 @@ from grpclib.const import Status
 from shortener.rpc.http2 import frames
 from shortener.rpc.http2.budget import Budget
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
-from shortener.rpc.http2.head import MALFORMED, TOO_LARGE, Head, check_fields, read_head
+from shortener.rpc.http2.head import MALFORMED, TOO_LARGE, Head, Method, check_fields, read_head
 from shortener.rpc.http2.hpack import Decoder
 from shortener.rpc.http2.inbound import Inbound
 from shortener.rpc.http2.messages import PREFIX
@@ -19,7 +19,10 @@ from shortener.rpc.http2.outbound import Outbound
 from shortener.rpc.http2.shared import Shared
 from shortener.rpc.http2.stream import Stream
 
+HEADER_TABLE_SIZE = 4096
+"""Bytes of the dynamic table that the client's header blocks may refer to."""
 _CLOSED_MAX = 128
+_CACHED_BLOCKS_MAX = 128
 _CACHED_BLOCK_MAX = 512  # bytes; longer blocks are decoded each time
 _FINISHED_REFUND = 8
 _RESET_COST = 2
@@ -36,37 +39,55 @@ class ConnectionCalls:
     """
 
     __slots__ = (
-        "_closed", "_closed_before", "_decoder", "_heads", "_on_empty", "_on_ready", "_postponed", "_uncredited",
-        "budget", "final_id", "inbound", "last_id", "leaving", "limits", "outbound", "running", "shared", "streams",
+        "_closed",
+        "_closed_before",
+        "_decoder",
+        "_grpc",
+        "_heads",
+        "_methods",
+        "_on_empty",
+        "_on_ready",
+        "_postponed",
+        "_shared",
+        "_uncredited",
+        "budget",
+        "final_id",
+        "inbound",
+        "last_id",
+        "leaving",
+        "outbound",
+        "running",
+        "streams",
         "transport",
     )  # fmt: skip
 
     def __init__(
         self,
         shared: Shared,
+        methods: Mapping[str, Method],
         transport: asyncio.Transport,
         outbound: Outbound,
         on_empty: Callable[[], None],
         on_ready: Callable[[], None],
     ) -> None:
-        limits, settings = shared.limits, shared.settings
-        self.shared = shared
-        self.limits = limits
+        self._shared = shared
+        self._grpc = grpc = shared.grpc
+        self._methods = methods
         self.transport = transport
         self.outbound = outbound
         self._on_empty = on_empty
         self._on_ready = on_ready
         self.streams: dict[int, Stream] = {}
-        self.budget = Budget(most=limits.idle_frames_max, refill=limits.idle_frames_refill)
+        self.budget = Budget(most=grpc.idle_frames_max, refill=grpc.idle_frames_per_second)
         self.inbound = Inbound(
             outbound, self.streams, self.budget, shared.received,
-            size_max=settings.message_size_max, receive_max=limits.receive_max, window=limits.window_size,
+            size_max=grpc.message_size_max, receive_max=shared.receive_max, window=grpc.window_size,
         )  # fmt: skip
         self.last_id = 0
         self.final_id = frames.STREAM_ID_MAX  # GOAWAY's: streams beyond are refused
         self.running = 0
         self.leaving = False  # the connection closes with its last call
-        self._decoder = Decoder(table_size_max=limits.header_table_size, list_size_max=settings.header_list_size_max)
+        self._decoder = Decoder(table_size_max=HEADER_TABLE_SIZE, list_size_max=grpc.header_list_size_max)
         self._heads: dict[bytes, Head] = {}
         self._postponed: deque[Stream] = deque()
         self._uncredited = 0  # bytes of the connection's window that the client does not know to be free again
@@ -86,7 +107,7 @@ class ConnectionCalls:
         head, cost = self._heads.get(block), 0
         if head is None:
             head, cost = self._read(stream_id, block), len(block) >> _DECODED_SHIFT
-        if len(self.streams) >= self.shared.settings.streams_max or stream_id > self.final_id:
+        if len(self.streams) >= self._grpc.streams_max or stream_id > self.final_id:
             self.budget.charge(1 + cost)
             self._refuse_stream(stream_id, ErrorCode.REFUSED_STREAM)
             return
@@ -118,13 +139,13 @@ class ConnectionCalls:
         if fields is None:
             return TOO_LARGE
         try:
-            head = read_head(fields, self.shared.methods)
+            head = read_head(fields, self._methods)
         except ProtocolError as error:
             self.budget.charge(len(block) >> _DECODED_SHIFT)
             self.outbound.refuse(stream_id, MALFORMED)
             raise StreamError(stream_id, error.code, error.reason) from None
         if generation == self._decoder.generation and len(block) <= _CACHED_BLOCK_MAX:
-            if len(self._heads) >= self.limits.header_cache_max:
+            if len(self._heads) >= _CACHED_BLOCKS_MAX:
                 self._heads.clear()
             self._heads[block] = head
         return head
@@ -168,7 +189,7 @@ class ConnectionCalls:
             and size >= PREFIX
             and not payload[0]
             and int.from_bytes(payload[1:PREFIX], "big") == size - PREFIX
-            and size - PREFIX <= self.shared.settings.message_size_max
+            and size - PREFIX <= self._grpc.message_size_max
             and stream.inbox is None
             and stream.content_length in (-1, size)
         ):
@@ -216,7 +237,7 @@ class ConnectionCalls:
             stream.expire()
             return
         stream.started = True
-        task = self.shared.runner.start(stream.method.func(stream), stream.finished)
+        task = self._shared.runner.start(stream.method.func(stream), stream.finished)
         if task is None:
             return
         stream.task = task
@@ -226,7 +247,7 @@ class ConnectionCalls:
     def set_timer(self, stream: Stream) -> None:
         """Have a call ended at its deadline that waits for its handler, or for the client to take its answer."""
         if stream.deadline_at is not None and stream.timer is None and not stream.over:
-            stream.timer = self.shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
+            stream.timer = self._shared.loop.call_later(stream.deadline_at - monotonic(), stream.expire)
 
     def handler_ended(self, stream: Stream) -> None:
         """Count a handler as ended; when somebody still wants its answer, the budget gets something back."""
@@ -243,7 +264,7 @@ class ConnectionCalls:
 
     def expire_overdue(self, now: float) -> None:
         """Answer the calls whose deadline passed before they began, or whose messages take too long to arrive."""
-        begun_before = now - self.limits.message_seconds
+        begun_before = now - self._grpc.message_timeout_seconds
         for stream in list(self.streams.values()):
             if not stream.started and stream.deadline_at is not None and stream.deadline_at <= now:
                 stream.expire()
@@ -266,7 +287,7 @@ class ConnectionCalls:
     @property
     def may_start(self) -> bool:
         """Whether a further handler may run."""
-        return self.outbound.has_room and self.running < self.shared.settings.streams_max
+        return self.outbound.has_room and self.running < self._grpc.streams_max
 
     def stop(self) -> None:
         """Answer every call with UNAVAILABLE, and cancel its handler."""
@@ -312,6 +333,11 @@ class ConnectionCalls:
         self._forget(stream)
         if stream.task is not None:
             stream.task.cancel()
+
+    def abandon_all(self) -> None:
+        """Forget every stream: the connection ends."""
+        for stream in list(self.streams.values()):
+            self.abandon(stream)
 
     def was_reset(self, stream_id: int) -> None:
         """Handle RST_STREAM."""

@@ -1,91 +1,87 @@
-"""One client's connection: the asyncio protocol, RFC 9113's connection-level frames, keep-alive and leaving."""
+"""One client's connection: the asyncio protocol, RFC 9113's connection-level frames, timeouts and leaving."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from time import monotonic
-from typing import Protocol, cast
+from typing import cast
 
 from shortener.net.listener import Listener
 from shortener.net.places import Place
 from shortener.rpc.http2 import frames
-from shortener.rpc.http2.calls import ConnectionCalls
+from shortener.rpc.http2.calls import HEADER_TABLE_SIZE, ConnectionCalls
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
 from shortener.rpc.http2.outbound import Outbound
-from shortener.rpc.http2.shared import Shared
-from shortener.rpc.http2.timers import KEEPALIVE, Watch
+from shortener.rpc.http2.shared import SLICE_SECONDS, Shared
 
 log = logging.getLogger(__name__)
 
 _DRAIN = b"drain-it"
+_KEEPALIVE = b"keepaliv"
 _FRAME_SIZE_USED = 65_536  # of what a client lets us send in one frame
 _BLOCK_FACTOR = 2  # a header block as sent is at most so much longer than our list limit says of it decoded
-
-
-class Owner(Protocol):
-    """The server, as its connections see it."""
-
-    def continue_later(self, connection: "Connection") -> None:
-        """Have `go_on` called when others have had their turn."""
+_DRAIN_PING_SECONDS = 5.0  # for a client to say that it has heard GOAWAY, as by grpc-go; later calls are refused
+_BUSY_SECONDS_MAX = 30.0  # a call that lasts longer than any answer may take only watches
+_CLOSE_SECONDS = 2.0  # for the last bytes to leave after a GOAWAY
 
 
 class Connection(asyncio.Protocol):
-    """Bytes in, answers out. All work of one read is done in slices of `Limits.slice_seconds`."""
+    """Bytes in, answers out. All work of one read is done in slices of `SLICE_SECONDS`.
+
+    `continue_later` has `go_on` called when others have had their turn.
+    """
 
     transport: asyncio.Transport
     outbound: Outbound
     calls: ConnectionCalls
 
-    def __init__(self, owner: Owner, shared: Shared, reserved: Shared, listener: Listener) -> None:
-        """`reserved` is what a connection in a reserved place has in place of `shared`."""
-        self._owner = owner
-        self._reserved = reserved
-        self._listener = listener
+    def __init__(self, shared: Shared, listener: Listener, continue_later: "Callable[[Connection], None]") -> None:
         self._shared = shared
-        self._reader = frames.FrameReader(block_size_max=_BLOCK_FACTOR * shared.settings.header_list_size_max)
+        self._grpc = shared.grpc
+        self._listener = listener
+        self._continue_later = continue_later
+        self._reader = frames.FrameReader(block_size_max=_BLOCK_FACTOR * shared.grpc.header_list_size_max)
         self._waits = False  # for its turn, with input or calls left by an earlier slice
-        self.settled = False  # the client's first SETTINGS came
-        self.heard_at = monotonic()
+        self.greeted = False  # the client's first SETTINGS came
         self.drain_at = 0.0  # when we asked the client to leave
         self.closed_at = 0.0  # when we closed, or the client did
-        self.watch = Watch(self, shared)
+        self._made_at = self._heard_at = self._active_at = monotonic()
+        self._activity = (0, 0, 0)  # changes when something is asked or answered
+        self._pinged_at = 0.0  # when the unanswered keep-alive ping left, or 0
 
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client with our SETTINGS."""
         self.transport = cast("asyncio.Transport", transport)
-        self.outbound = Outbound(
-            self.transport, self._shared.loop, self._shared.unsent, unsent_max=self._shared.limits.send_max
-        )
-        self.calls = ConnectionCalls(self._shared, self.transport, self.outbound, self._leave, self._wait_turn)
-        tls = transport.get_extra_info("ssl_object")
+        shared, grpc = self._shared, self._grpc
+        self.outbound = Outbound(self.transport, shared.loop, shared.unsent, unsent_max=grpc.unsent_max)
         place = self._listener.admit(self, self.transport)
-        if place is Place.RESERVED:
-            self.calls = ConnectionCalls(self._reserved, self.transport, self.outbound, self._leave, self._wait_turn)
+        methods = shared.refusals if place is Place.RESERVED else shared.methods
+        self.calls = ConnectionCalls(shared, methods, self.transport, self.outbound, self._leave, self._wait_turn)
+        tls = transport.get_extra_info("ssl_object")
         if place is Place.NONE or (tls is not None and tls.selected_alpn_protocol() != "h2"):
             self.closed_at = monotonic()
             self.transport.abort()
             return
-        settings, limits = self._shared.settings, self._shared.limits
         self.outbound.write(
             frames.settings(
                 [
-                    (frames.HEADER_TABLE_SIZE, limits.header_table_size),
-                    (frames.MAX_CONCURRENT_STREAMS, settings.streams_max),
-                    (frames.INITIAL_WINDOW_SIZE, self.calls.inbound.window),
-                    (frames.MAX_HEADER_LIST_SIZE, settings.header_list_size_max),
+                    (frames.HEADER_TABLE_SIZE, HEADER_TABLE_SIZE),
+                    (frames.MAX_CONCURRENT_STREAMS, grpc.streams_max),
+                    (frames.INITIAL_WINDOW_SIZE, grpc.window_size),
+                    (frames.MAX_HEADER_LIST_SIZE, grpc.header_list_size_max),
                 ]
             )
         )
-        if credit := self.calls.inbound.window - frames.WINDOW_DEFAULT:
+        if credit := grpc.window_size - frames.WINDOW_DEFAULT:
             self.outbound.write(frames.window_update(0, credit))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what still runs for the client."""
         self.closed_at = self.closed_at or monotonic()
         self.outbound.lose()
-        for stream in list(self.calls.streams.values()):
-            self.calls.abandon(stream)
+        self.calls.abandon_all()
         self._listener.lost(self)
 
     def pause_writing(self) -> None:
@@ -104,7 +100,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle frames, for one slice of time at most."""
-        self.heard_at = now = monotonic()
+        self._heard_at = now = monotonic()
         if self.closed_at:
             return
         self._reader.feed(data)
@@ -121,7 +117,7 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _work(self, now: float) -> None:
-        end = now + self._shared.limits.slice_seconds
+        end = now + SLICE_SECONDS
         outbound = self.outbound
         outbound.held_back = True
         try:
@@ -151,16 +147,16 @@ class Connection(asyncio.Protocol):
             return
         self._waits = True
         self.transport.pause_reading()
-        self._owner.continue_later(self)
+        self._continue_later(self)
 
     # Frames.
 
     def _frame(self, frame: frames.Frame, now: float) -> None:
         kind, flags, stream_id, payload, length = frame
-        if not self.settled:
+        if not self.greeted:
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-            self.settled = True
+            self.greeted = True
             if self.drain_at:
                 self._ask_to_leave()
         if kind == frames.DATA:
@@ -206,9 +202,9 @@ class Connection(asyncio.Protocol):
             self.calls.budget.charge()
             self.outbound.write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif payload == _DRAIN and self.drain_at:
-            self.last_goaway()
-        elif payload == KEEPALIVE and self.watch.pinged_at:
-            self.watch.pinged_at = 0.0
+            self._last_goaway()
+        elif payload == _KEEPALIVE and self._pinged_at:
+            self._pinged_at = 0.0
         else:
             self.calls.budget.charge()
 
@@ -239,7 +235,7 @@ class Connection(asyncio.Protocol):
         self.outbound.pump()
         self.calls.make_room()
 
-    # What the listener asks.
+    # What the listener asks; see `places.Connection`.
 
     @property
     def held(self) -> int:
@@ -248,11 +244,43 @@ class Connection(asyncio.Protocol):
 
     def waits_since(self) -> float | None:
         """Return since when the client has asked for nothing and taken nothing, None while a call is being answered."""
-        return self.watch.silent_since(is_busy=bool(self.calls.streams))
+        is_busy = self.calls.streams and monotonic() - self._active_at < _BUSY_SECONDS_MAX
+        return None if is_busy else self._active_at
 
     def check(self, now: float) -> bool:
-        """Do what is due; the connection ends itself."""
-        self.watch.sweep(now)
+        """Do what is due; return whether the client has kept us waiting for too long."""
+        if self.closed_at:
+            return now - self.closed_at > _CLOSE_SECONDS
+        if self.drain_at and now - self.drain_at > _DRAIN_PING_SECONDS:
+            if not self.greeted:
+                self.go_away(ErrorCode.NO_ERROR)
+            self._last_goaway()
+        if not self.greeted:
+            return now - self._made_at > self._grpc.handshake_seconds
+        self.calls.expire_overdue(now)
+        activity = (self.calls.last_id, len(self.calls.streams), self.outbound.window)
+        if activity != self._activity:
+            self._activity, self._active_at = activity, now
+        elif self._grpc.idle_seconds and not self.calls.streams and now - self._active_at > self._grpc.idle_seconds:
+            self.go_away(ErrorCode.NO_ERROR, "idle")
+        return self._is_stalled(now) or self._is_dead(now)
+
+    def _is_stalled(self, now: float) -> bool:
+        """End the calls whose answers nobody takes; return whether not even TCP takes bytes."""
+        then = now - self._grpc.write_timeout_seconds
+        for stream in self.outbound.stalled_since(then):
+            stream.give_up()
+        return not self.outbound.writable and self.outbound.unwritable_since < then
+
+    def _is_dead(self, now: float) -> bool:
+        """Ping a silent client; return whether it has not answered in time."""
+        if self._heard_at > self._pinged_at:
+            self._pinged_at = 0.0
+        if self._pinged_at:
+            return now - self._pinged_at > self._grpc.keepalive_timeout_seconds
+        if now - self._heard_at >= self._grpc.keepalive_seconds and not self.closed_at:
+            self._pinged_at = now
+            self.outbound.write(frames.frame(frames.PING, 0, 0, _KEEPALIVE))
         return False
 
     # Leaving.
@@ -267,8 +295,7 @@ class Connection(asyncio.Protocol):
         if self.closed_at:
             return
         self.closed_at = monotonic()
-        for stream in list(self.calls.streams.values()):
-            self.calls.abandon(stream)
+        self.calls.abandon_all()
         self.outbound.write(frames.goaway(self.calls.last_id, code, reason))
         self.outbound.flush()
         self.transport.close()
@@ -279,21 +306,14 @@ class Connection(asyncio.Protocol):
         if self.closed_at or self.drain_at:
             return
         self.drain_at = monotonic()
-        if self.settled:  # else when it is: its first call may be on the way
+        if self.greeted:  # else when it is: its first call may be on the way
             self._ask_to_leave()
 
     def _ask_to_leave(self) -> None:
         self.outbound.write(frames.goaway(frames.STREAM_ID_MAX, ErrorCode.NO_ERROR))
         self.outbound.write(frames.frame(frames.PING, 0, 0, _DRAIN))
 
-    def check_drain(self, now: float) -> None:
-        """Go on with draining when the client does not answer our ping."""
-        if self.drain_at and now - self.drain_at > self._shared.limits.drain_ping_seconds:
-            if not self.settled:
-                self.go_away(ErrorCode.NO_ERROR)
-            self.last_goaway()
-
-    def last_goaway(self) -> None:
+    def _last_goaway(self) -> None:
         """Name the last call that will be answered: all that the client sent before it heard the first GOAWAY."""
         if self.calls.final_id == frames.STREAM_ID_MAX and not self.closed_at:
             self.calls.final_id = self.calls.last_id

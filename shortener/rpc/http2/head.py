@@ -16,11 +16,11 @@ from google.rpc import status_pb2  # type: ignore[import-untyped] # ships no ann
 from grpclib.const import Handler, Status
 from multidict import MultiDict
 
+from shortener.config.sections import Grpc
 from shortener.rpc.codec import decoder, encoder
 from shortener.rpc.guard import Admits
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError
 from shortener.rpc.http2.hpack import Field, literal
-from shortener.rpc.settings import RpcSettings
 
 Value = str | bytes
 Metadata = NewType("Metadata", "MultiDict[Value]")
@@ -39,6 +39,7 @@ _KEY = re.compile(r"[0-9a-z_.\-]+").fullmatch
 _TEXT = re.compile(r"[ -~]*").fullmatch
 _UNSAFE = re.compile(rb"[^ -$&-~]")
 _OURS = frozenset(("te", "content-type", "user-agent", "content-length", "trailer", "host"))
+_STATISTICS = frozenset(f"/analytics.AnalyticsService/{name}" for name in ("GetStats", "GetTimeSeries", "GetGeoStats"))
 _TIMEOUT_MAX = 30 * 86_400.0  # timers need an end; a month is for ever
 
 
@@ -119,14 +120,14 @@ def encode_details(status: int, message: str, details: Details) -> str:
 
 
 class Method:
-    """A handler with what its cardinality and settings say, looked up once."""
+    """A handler with what its cardinality and the configuration say, looked up once."""
 
     __slots__ = (
         "admits", "decode", "encode", "func", "is_open", "path", "reply_streams", "request_streams",
         "timeout_seconds",
     )  # fmt: skip
 
-    def __init__(self, path: str, handler: Handler, settings: RpcSettings, admits: Admits | None) -> None:
+    def __init__(self, path: str, handler: Handler, grpc: Grpc, admits: Admits | None) -> None:
         self.path = path
         self.admits = admits
         self.is_open = admits is not None and admits(path, None)  # callers need to show nothing, and so get little
@@ -136,8 +137,9 @@ class Method:
         self.request_streams: bool = handler.cardinality.client_streaming
         self.reply_streams: bool = handler.cardinality.server_streaming
         streams = self.request_streams or self.reply_streams
+        default = grpc.statistics_timeout_seconds if path in _STATISTICS else grpc.timeout_seconds
         # A watch or a reflection session lives as long as its client wants; only plain calls get a default deadline.
-        self.timeout_seconds = None if streams else settings.timeout_seconds(path)
+        self.timeout_seconds = None if streams else default
 
 
 @dataclass(frozen=True, slots=True)

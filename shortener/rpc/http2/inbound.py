@@ -53,7 +53,7 @@ class Inbound:
         self._size_max = size_max
         self._receive_max = receive_max
         self.held = 0
-        self.window = max(window, frames.WINDOW_DEFAULT)
+        self.window = window
 
     def take(self, stream: Stream, flags: int, payload: bytes, length: int) -> bool:
         """Handle a call's DATA, or its end without any, and return whether the request is complete.

@@ -334,9 +334,9 @@ class Outbound:
             if self._serve(stream) and stream in self._blocked:
                 self._blocked[stream] = self._blocked.pop(stream)
 
-    def stalled_before(self, then: float) -> list[int]:
-        """Return the ids of streams that have sent nothing since `then` although something waits."""
-        return [stream.id for stream in self._blocked if stream.progress_at < then]
+    def stalled_since(self, then: float) -> list[Sender]:
+        """Return the streams that have sent nothing since `then`, although something waits."""
+        return [stream for stream in self._blocked if stream.progress_at < then]
 
     def grow(self, increment: int) -> None:
         """Handle a WINDOW_UPDATE for the connection."""

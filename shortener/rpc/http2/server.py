@@ -6,25 +6,19 @@ import socket
 import ssl as tls
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from time import monotonic
 from typing import Any, Protocol
 
 from grpclib import GRPCError
 from grpclib.const import Handler, Status
 
+from shortener.config.sections import Grpc
 from shortener.net.listener import Listener
 from shortener.net.places import RESERVED_PLACES, ListenerLimits
 from shortener.rpc.guard import Admits
-from shortener.rpc.http2.budget import Pool
 from shortener.rpc.http2.connection import Connection
-from shortener.rpc.http2.eager import Runner
 from shortener.rpc.http2.head import Method
-from shortener.rpc.http2.inbound import Inbound
-from shortener.rpc.http2.limits import Limits
-from shortener.rpc.http2.outbound import Outbound
-from shortener.rpc.http2.shared import Shared
-from shortener.rpc.settings import RpcSettings
+from shortener.rpc.http2.shared import SLICE_SECONDS, Shared
 
 log = logging.getLogger(__name__)
 
@@ -51,37 +45,32 @@ class RpcServer:
     def __init__(
         self,
         services: Iterable[Servable],
+        grpc: Grpc,
         *,
-        settings: RpcSettings,
-        limits: Limits | None = None,
         admits: Admits | None = None,
         is_exempt: Callable[[str], bool] = lambda peer: False,
+        sweep_seconds: float = 0.5,
     ) -> None:
-        """`is_exempt` tells which peers may have any number of connections."""
-        self._settings = settings
-        self._limits = (limits or Limits()).scaled(settings.message_size_max)
+        """`is_exempt` tells which peers may have any number of connections; their times are looked at each sweep."""
         self._ready: deque[Connection] = deque()
         self._turn_due = False
         handlers = {path: handler for service in services for path, handler in service.__mapping__().items()}
-        methods = {path: Method(path, handler, settings, admits) for path, handler in handlers.items()}
-        loop = asyncio.get_running_loop()
-        received, unsent = Pool[Inbound](self._limits.held_max), Pool[Outbound](self._limits.unsent_total_max)
-        self._shared = Shared(loop, methods, settings, self._limits, Runner(loop), received, unsent)
+        methods = {path: Method(path, handler, grpc, admits) for path, handler in handlers.items()}
         refused = {path: handler._replace(func=_refuse) for path, handler in handlers.items()}
-        refusals = {path: Method(path, handler, settings, admits) for path, handler in refused.items()}
-        health = {path: method for path, method in methods.items() if path.startswith(HEALTH)}
-        self._reserved = replace(self._shared, methods=refusals | health)
-        times = (settings.keepalive_seconds, settings.keepalive_timeout_seconds, settings.handshake_seconds)
+        refusals = {path: Method(path, handler, grpc, admits) for path, handler in refused.items()}
+        refusals |= {path: method for path, method in methods.items() if path.startswith(HEALTH)}
+        self._shared = Shared(asyncio.get_running_loop(), grpc, methods, refusals)
+        times = (grpc.keepalive_seconds, grpc.keepalive_timeout_seconds, grpc.handshake_seconds)
         self.listener = Listener(
             "grpc",
             self._accept,
             ListenerLimits(
-                connections_max=settings.connections_max,
-                per_address_max=settings.connections_per_address_max,
+                connections_max=grpc.connections_max,
+                per_address_max=grpc.connections_per_address_max,
                 reserved=RESERVED_PLACES,
             ),
             is_exempt=is_exempt,
-            sweep_seconds=min(self._limits.sweep_seconds, min(times) / 4),
+            sweep_seconds=min(sweep_seconds, min(times) / 4),
         )
 
     async def start(
@@ -93,7 +82,7 @@ class RpcServer:
         """
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
-        seconds = self._settings.handshake_seconds
+        seconds = self._shared.grpc.handshake_seconds
         await self.listener.start(host, port, sock=sock, ssl=ssl, handshake_seconds=seconds)
 
     @property
@@ -107,11 +96,9 @@ class RpcServer:
         return len(self.listener.connections)
 
     def _accept(self) -> Connection:
-        return Connection(self, self._shared, self._reserved, self.listener)
+        return Connection(self._shared, self.listener, self._continue_later)
 
-    # The connections' side.
-
-    def continue_later(self, connection: Connection) -> None:
+    def _continue_later(self, connection: Connection) -> None:
         """Give a connection with work left another slice, after all others that wait."""
         self._ready.append(connection)
         if not self._turn_due:
@@ -121,7 +108,7 @@ class RpcServer:
     def _turn(self) -> None:
         """Let waiting connections work for one slice of time altogether, then let the loop do other things."""
         self._turn_due = False
-        end = monotonic() + self._limits.slice_seconds
+        end = monotonic() + SLICE_SECONDS
         for _ in range(len(self._ready)):
             self._ready.popleft().go_on()
             if monotonic() > end:

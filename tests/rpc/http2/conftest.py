@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from shortener.config.sections import Grpc
 from shortener.rpc import reflection
 from shortener.rpc.guard import guarded
 from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import RpcServer
-from shortener.rpc.settings import RpcSettings
-from tests.rpc.fakes import SETTINGS, Urls
+from tests.rpc.fakes import GRPC, Urls
 from tests.rpc.http2.served import Build, new_server
 
 
@@ -29,12 +29,12 @@ async def build(urls: Urls, serving: Serving) -> AsyncIterator[Build]:
     """Start servers with the fake service, health and reflection, or with `services` and nothing else."""
     servers: list[RpcServer] = []
 
-    async def start(limits: RpcSettings = SETTINGS, services: Any = None, **options: Any) -> RpcServer:
+    async def start(grpc: Grpc = GRPC, services: Any = None, **options: Any) -> RpcServer:
         if services is None:
             services = [urls, Health(serving, [urls])]
             services += reflection.reflection(services)
             services = guarded(services, new_id=lambda: "request-1", **options)
-        server = new_server(services, settings=limits)
+        server = new_server(services, grpc)
         await server.start("127.0.0.1", 0)
         servers.append(server)
         return server

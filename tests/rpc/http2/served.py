@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import grpc.aio
 import pytest
 
+from shortener.config.sections import Grpc
 from shortener.gen import url as pb
-from shortener.rpc.http2 import Limits, RpcServer
+from shortener.rpc.http2 import RpcServer
 
 GET, LIST, CREATE = (f"/url.URLService/{name}" for name in ("GetURL", "ListURLs", "CreateURL"))
 
@@ -22,8 +23,8 @@ class Listening(Protocol):
     def port(self) -> int: ...
 
 
-def new_server(services: Any, **options: Any) -> RpcServer:
-    return RpcServer(services, limits=Limits(sweep_seconds=0.02), **options)
+def new_server(services: Any, grpc: Grpc) -> RpcServer:
+    return RpcServer(services, grpc, sweep_seconds=0.02)
 
 
 @asynccontextmanager

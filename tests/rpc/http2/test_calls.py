@@ -14,7 +14,7 @@ from grpclib.const import Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.rpc.http2 import RpcServer
-from tests.rpc.h2_peer import Odd, channel_to, encode, method, serving, unary
+from tests.rpc.h2_peer import GRPC, Odd, channel_to, encode, method, serving, unary
 from tests.support.waiting import until
 
 CODE = grpc.StatusCode
@@ -101,17 +101,18 @@ async def test_a_deadline_cancels_the_handler_and_is_named() -> None:
         await until(lambda: odd.ended == ["CancelledError"])
 
 
-async def test_a_call_without_a_deadline_gets_the_default_of_its_method() -> None:
+@pytest.mark.parametrize("name", ["GetStats", "GetTimeSeries", "GetGeoStats"])
+async def test_a_call_without_a_deadline_gets_the_default_of_its_method(name: str) -> None:
     odd = Odd()
-    changes = {
-        "default_timeout_seconds": 0.05,
-        "slow_timeout_seconds": 60.0,
-        "slow_methods": frozenset({"/test.Odd/wait"}),
-    }
-    odd.extra = {"/test.Odd/quick": odd.__mapping__()["/test.Odd/wait"]}
-    async with serving(odd, **changes) as server, channel_to(server) as channel:
-        slow = method(channel, "wait")(GetUrlRequest("slow"))
-        error = await failure(method(channel, "quick")(GetUrlRequest("quick")))
+    odd.extra = {f"/analytics.AnalyticsService/{name}": odd.__mapping__()["/test.Odd/wait"]}
+    times = {"timeout_seconds": 0.05, "statistics_timeout_seconds": 60.0}
+    async with serving(odd, **times) as server, channel_to(server) as channel:
+        slow = channel.unary_unary(
+            f"/analytics.AnalyticsService/{name}",
+            request_serializer=bytes,
+            response_deserializer=GetUrlResponse.FromString,
+        )(GetUrlRequest("slow"))
+        error = await failure(method(channel, "wait")(GetUrlRequest("quick")))
         assert error.code() == CODE.DEADLINE_EXCEEDED
         odd.gate.set()
         assert (await slow).found
@@ -119,7 +120,7 @@ async def test_a_call_without_a_deadline_gets_the_default_of_its_method() -> Non
 
 async def test_a_busy_port_is_an_oserror() -> None:
     async with serving(Odd()) as server:
-        other = RpcServer([], settings=server._settings)
+        other = RpcServer([], GRPC)
         with pytest.raises(OSError, match="in use"):
             await other.start("127.0.0.1", server.port)
         other.close()

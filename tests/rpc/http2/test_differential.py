@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from dataclasses import replace
 from typing import Any
 
 import h2.config
@@ -14,7 +13,7 @@ import hpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.rpc.h2_peer import LIMITS, Odd, serving
+from tests.rpc.h2_peer import Odd, serving
 from tests.rpc.h2_wire import PREFACE, frame, head, message, wire
 
 WINDOW = 65_535
@@ -100,7 +99,7 @@ def judged(parts: list[bytes]) -> int:
 
 async def ours(parts: list[bytes]) -> int:
     """Return the same of our server."""
-    async with serving(Odd(), limits=replace(LIMITS, window_size=WINDOW)) as server, wire(server) as client:
+    async with serving(Odd(), window_size=WINDOW) as server, wire(server) as client:
         for number, part in enumerate(parts):
             client.write(part)
             await client.settle()

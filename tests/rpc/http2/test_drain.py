@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import ssl
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -16,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from shortener.gen.url import GetUrlRequest
-from shortener.rpc.http2 import RpcServer
-from tests.rpc.h2_peer import LIMITS, SETTINGS, Odd, channel_to, method, serving
+from shortener.rpc.http2 import RpcServer, connection
+from tests.rpc.h2_peer import GRPC, Odd, channel_to, method, serving
 from tests.rpc.h2_wire import frame, wire
 from tests.support.waiting import until
 
@@ -47,10 +46,10 @@ async def test_draining_says_goaway_twice_and_answers_what_is_under_way() -> Non
         await drain
 
 
-async def test_draining_does_not_wait_for_a_client_that_ignores_our_ping() -> None:
+async def test_draining_does_not_wait_for_a_client_that_ignores_our_ping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_DRAIN_PING_SECONDS", 0.05)
     odd = Odd()
-    limits = replace(LIMITS, drain_ping_seconds=0.05)
-    async with serving(odd, limits=limits) as server, wire(server) as client:
+    async with serving(odd) as server, wire(server) as client:
         await client.settle()
         await server.drain(5)
         await client.finish()
@@ -134,7 +133,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 async def test_tls_serves_clients_that_choose_h2_and_no_others(certificate: tuple[Path, Path]) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
-    server = RpcServer([Odd()], settings=SETTINGS, limits=LIMITS)
+    server = RpcServer([Odd()], GRPC)
     await server.start("127.0.0.1", 0, ssl=context)
     credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
     async with grpc.aio.secure_channel(f"localhost:{server.port}", credentials) as channel:

@@ -3,7 +3,6 @@
 import asyncio
 import struct
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from grpclib.const import Cardinality, Handler
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
 from shortener.rpc.http2 import RpcServer, outbound
-from tests.rpc.h2_peer import LIMITS, Odd, serving
+from tests.rpc.h2_peer import Odd, serving
 from tests.rpc.h2_wire import Answer, WireClient, frame, head, message, wire
 from tests.support.waiting import until
 
@@ -96,7 +95,7 @@ async def test_a_big_request_gets_its_windows_back() -> None:
 
 
 async def test_a_client_beyond_its_streams_window_is_reset() -> None:
-    async with serving(Odd(), limits=replace(LIMITS, window_size=65_535)) as server, wire(server) as client:
+    async with serving(Odd(), window_size=65_535) as server, wire(server) as client:
         client.write(client.headers(1, head("/test.Odd/unread")))
         part = message("x" * 16_000)
         client.write(*(frame(0, 0, 1, part) for _ in range(4)))
@@ -108,8 +107,7 @@ async def test_a_client_beyond_its_streams_window_is_reset() -> None:
 
 
 async def test_too_much_in_unfinished_requests_is_refused_and_let_go() -> None:
-    limits = replace(LIMITS, receive_max=40_000)
-    async with serving(Odd(), limits=limits) as server, wire(server) as client:
+    async with serving(Odd(), receive_max=40_000) as server, wire(server) as client:
         part = struct.pack(">BI", 0, 900_000) + bytes(15_000)
         for number in (1, 3, 5):
             client.write(client.headers(number, head()), frame(0, 0, number, part))
@@ -124,8 +122,7 @@ async def test_too_much_in_unfinished_requests_is_refused_and_let_go() -> None:
 
 async def test_calls_wait_while_answers_do_and_all_are_answered_in_the_end() -> None:
     odd = Odd()
-    limits = replace(LIMITS, send_max=10_000)
-    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+    async with serving(odd, unsent_max=10_000) as server, wire(server, settings={WINDOW: 0}) as client:
         client.write(*(client.call(number, "/test.Odd/big", message("9000")) for number in range(1, 21, 2)))
         client.write(client.call(21))
         await client.settle()
@@ -137,8 +134,7 @@ async def test_calls_wait_while_answers_do_and_all_are_answered_in_the_end() -> 
 
 
 async def test_a_request_cut_short_may_end_while_others_wait_for_their_turn() -> None:
-    limits = replace(LIMITS, send_max=10_000)
-    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+    async with serving(Odd(), unsent_max=10_000) as server, wire(server, settings={WINDOW: 0}) as client:
         client.write(client.headers(1, head()))
         client.write(*(client.call(number, "/test.Odd/big", message("9000")) for number in range(3, 11, 2)))
         client.write(frame(3, 0, 1, bytes(4)))
@@ -160,8 +156,7 @@ async def test_a_streaming_call_that_waited_for_its_turn_runs_once(at_once: bool
 
     odd = Odd()
     odd.extra = {"/test.Odd/once": Handler(once, Cardinality.STREAM_UNARY, GetUrlRequest, GetUrlResponse)}
-    limits = replace(LIMITS, send_max=10_000)
-    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+    async with serving(odd, unsent_max=10_000) as server, wire(server, settings={WINDOW: 0}) as client:
         client.write(client.call(1, "/test.Odd/big", message("20000")), client.headers(3, head("/test.Odd/once")))
         client.grow(3, 1000)
         await client.settle()
@@ -179,8 +174,10 @@ async def test_a_streaming_call_that_waited_for_its_turn_runs_once(at_once: bool
 
 async def test_what_waits_on_the_whole_server_is_bounded() -> None:
     odd = Odd()
-    limits = replace(LIMITS, send_max=1_000, unsent_total_max=30_000)
-    async with serving(odd, limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+    async with (
+        serving(odd, unsent_max=1_000, unsent_total_max=30_000) as server,
+        wire(server, settings={WINDOW: 0}) as client,
+    ):
         odd.extra = {}
         client.write(*(client.call(number, "/test.Odd/wait") for number in range(1, 9, 2)))
         client.write(client.call(21, "/test.Odd/big", message("29990")))
@@ -206,7 +203,7 @@ def unsent(server: RpcServer) -> int:
 
 async def test_answers_that_nobody_takes_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbound, "_PATIENCE_SECONDS", 0.05)
-    async with serving(Odd(), limits=replace(LIMITS, unsent_total_max=25_000)) as server, AsyncExitStack() as stack:
+    async with serving(Odd(), unsent_total_max=25_000) as server, AsyncExitStack() as stack:
         first, second = [await silent(server, stack, 10_000) for _ in range(2)]
         await asyncio.sleep(0.06)
         first.grow(1, 100)
@@ -220,7 +217,7 @@ async def test_answers_that_nobody_takes_make_room_for_others(monkeypatch: pytes
 
 
 async def test_an_answer_is_refused_while_all_others_are_being_taken() -> None:
-    async with serving(Odd(), limits=replace(LIMITS, unsent_total_max=25_000)) as server, AsyncExitStack() as stack:
+    async with serving(Odd(), unsent_total_max=25_000) as server, AsyncExitStack() as stack:
         clients = [await silent(server, stack, 10_000) for _ in range(3)]
         assert clients[2].answers[1].status == "8"
         assert unsent(server) < 25_000
@@ -229,7 +226,7 @@ async def test_an_answer_is_refused_while_all_others_are_being_taken() -> None:
 
 
 async def test_one_answer_may_wait_whatever_its_size() -> None:
-    async with serving(Odd(), limits=replace(LIMITS, unsent_total_max=25_000)) as server, AsyncExitStack() as stack:
+    async with serving(Odd(), unsent_total_max=25_000) as server, AsyncExitStack() as stack:
         client = await silent(server, stack, 60_000)
         assert unsent(server) > 60_000
         client.grow(1, 100_000)
@@ -237,8 +234,7 @@ async def test_one_answer_may_wait_whatever_its_size() -> None:
 
 
 async def test_messages_of_streams_are_bounded_together_too() -> None:
-    limits = replace(LIMITS, unsent_total_max=25)
-    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+    async with serving(Odd(), unsent_total_max=25) as server, wire(server, settings={WINDOW: 0}) as client:
         client.write(*(client.call(number, "/test.Odd/count", message("1")) for number in range(1, 21, 2)))
         await client.settle()
         refused = [number for number in range(1, 21, 2) if client.answers.get(number, Answer()).status == "8"]
@@ -259,8 +255,7 @@ async def test_an_answer_that_clients_do_not_take_is_our_fault(caplog: pytest.Lo
 
 
 async def test_an_answer_that_nobody_takes_is_dropped_in_time() -> None:
-    limits = replace(LIMITS, write_seconds=0.05)
-    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 0}) as client:
+    async with serving(Odd(), write_timeout_seconds=0.05) as server, wire(server, settings={WINDOW: 0}) as client:
         client.write(client.call(1, "/test.Odd/big", message("100")))
         assert (await client.ended(1)).reset == CALM
         client.write(frame(4, 0, 0, struct.pack(">HI", WINDOW, 1000)), client.call(3))
@@ -268,7 +263,7 @@ async def test_an_answer_that_nobody_takes_is_dropped_in_time() -> None:
 
 
 async def test_a_deadline_holds_for_an_answer_that_the_client_does_not_take() -> None:
-    async with serving(Odd(), default_timeout_seconds=0.05) as server, wire(server, settings={WINDOW: 7}) as client:
+    async with serving(Odd(), timeout_seconds=0.05) as server, wire(server, settings={WINDOW: 7}) as client:
         client.write(client.call(1, "/test.Odd/big", message("100")))
         answer = await client.ended(1)
         assert len(answer.data) == 7
@@ -278,8 +273,10 @@ async def test_a_deadline_holds_for_an_answer_that_the_client_does_not_take() ->
 
 
 async def test_a_client_that_reads_nothing_at_all_loses_its_connection() -> None:
-    limits = replace(LIMITS, write_seconds=0.05)
-    async with serving(Odd(), limits=limits) as server, wire(server, settings={WINDOW: 2**31 - 1}) as client:
+    async with (
+        serving(Odd(), write_timeout_seconds=0.05) as server,
+        wire(server, settings={WINDOW: 2**31 - 1}) as client,
+    ):
         client.grow(0, 2**30)
         client.write(*(client.call(number, "/test.Odd/big", message("1000000")) for number in range(1, 41, 2)))
         await until(lambda: server.connections == 1)

@@ -2,14 +2,13 @@
 
 import asyncio
 import struct
-from dataclasses import replace
 from typing import Any
 
 import hpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.rpc.h2_peer import LIMITS, Odd, serving
+from tests.rpc.h2_peer import Odd, serving
 from tests.rpc.h2_wire import frame, head, message, wire
 from tests.support.waiting import until
 
@@ -49,8 +48,15 @@ async def converse(parts: list[bytes]) -> None:
     broken: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: broken.append(context))
     odd = Odd()
-    limits = replace(LIMITS, send_max=20_000, receive_max=30_000, held_max=100_000, window_size=65_535)
-    async with serving(odd, limits=limits, default_timeout_seconds=0.5, header_list_size_max=2000) as server:
+    async with serving(
+        odd,
+        unsent_max=20_000,
+        receive_max=30_000,
+        held_max=100_000,
+        window_size=65_535,
+        timeout_seconds=0.5,
+        header_list_size_max=2000,
+    ) as server:
         async with wire(server) as hostile:
             for part in parts:
                 hostile.write(part)

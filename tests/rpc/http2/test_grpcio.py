@@ -135,18 +135,10 @@ async def test_unknown_methods_are_unimplemented(build: Build) -> None:
 
 
 async def test_a_call_without_a_deadline_gets_the_default(build: Build, urls: Urls) -> None:
-    server = await build(settings(default_timeout_seconds=0.1))
+    server = await build(settings(timeout_seconds=0.1))
     async with channel(server) as opened:
         assert await status_of(raw(opened, LIST)(b"")) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
     assert urls.cancelled.is_set()
-
-
-async def test_slow_methods_get_longer(build: Build) -> None:
-    server = await build(
-        settings(default_timeout_seconds=60.0, slow_timeout_seconds=0.1, slow_methods=frozenset({LIST}))
-    )
-    async with channel(server) as opened:
-        assert await status_of(raw(opened, LIST)(b"")) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
 
 
 async def test_cancelling_a_call_cancels_its_handler(build: Build, urls: Urls) -> None:

@@ -105,7 +105,7 @@ async def test_a_stream_answers_while_the_client_still_sends(build: Build, odd: 
 
 
 async def test_streams_outlive_the_default_deadline_and_end_with_their_own(build: Build, odd: Odd) -> None:
-    async with channel(await build(settings(default_timeout_seconds=0.05), services=[odd])) as opened:
+    async with channel(await build(settings(timeout_seconds=0.05), services=[odd])) as opened:
         call = method(opened, "mirror", "stream_stream")()
         await asyncio.sleep(0.2)
         await call.write(GetUrlRequest("late"))

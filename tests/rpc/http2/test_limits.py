@@ -5,7 +5,6 @@ import gzip
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +13,12 @@ from grpclib.const import Cardinality, Handler, Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse
 from shortener.net import places
-from shortener.rpc.http2 import Limits, RpcServer, inbound, messages, timers
+from shortener.rpc.http2 import RpcServer, connection, inbound, messages
 from shortener.rpc.http2.budget import Budget, Pool
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.errors import ProtocolError
 from shortener.rpc.http2.outbound import Outbound
-from tests.rpc.h2_peer import LIMITS, Odd, serving, unary
+from tests.rpc.h2_peer import Odd, serving, unary
 from tests.rpc.h2_wire import WireClient, frame, head, message, wire
 from tests.support.waiting import until
 
@@ -141,17 +140,15 @@ WORK = [
     cut_short,
 ]  # fmt: skip
 """What costs more than its number of frames says: a budget of 100 units does not suffice for a few dozen of each."""
-POOR = replace(LIMITS, idle_frames_max=100, idle_frames_refill=1)
+POOR = {"idle_frames_max": 100, "idle_frames_per_second": 1}
 
 
-@pytest.mark.parametrize(
-    ("flood", "limits"), [*((flood, LIMITS) for flood in FLOODS), *((flood, POOR) for flood in WORK)]
-)
+@pytest.mark.parametrize(("flood", "budget"), [*((flood, {}) for flood in FLOODS), *((flood, POOR) for flood in WORK)])
 async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(
-    flood: Callable[[WireClient], bytes], limits: Limits
+    flood: Callable[[WireClient], bytes], budget: dict[str, int]
 ) -> None:
     odd = Odd()
-    async with serving(odd, limits=limits) as server, wire(server) as honest, wire(server) as hostile:
+    async with serving(odd, **budget) as server, wire(server) as honest, wire(server) as hostile:
         hostile.write(flood(hostile))
         longest = 0.0
         for number in range(1, 41, 2):
@@ -167,8 +164,7 @@ async def test_a_flood_ends_in_enhance_your_calm_and_hurts_nobody(
 
 
 async def test_calls_pay_for_the_frames_around_them() -> None:
-    limits = replace(LIMITS, idle_frames_max=20, idle_frames_refill=0)
-    async with serving(Odd(), limits=limits) as server, wire(server) as client:
+    async with serving(Odd(), idle_frames_max=20, idle_frames_per_second=0) as server, wire(server) as client:
         for number in range(1, 401, 2):
             client.write(frame(6, 0, 0, bytes(8)), frame(8, 0, 0, b"\0\0\0\x64"), client.call(number))
             assert (await client.ended(number)).status == "0"
@@ -176,7 +172,7 @@ async def test_calls_pay_for_the_frames_around_them() -> None:
 
 @pytest.mark.parametrize("path", ["/test.Odd/echo", "/test.Odd/missing"])
 async def test_calls_that_are_answered_pay_for_their_heads(path: str) -> None:
-    async with serving(Odd(), limits=replace(POOR, idle_frames_refill=0)) as server, wire(server) as client:
+    async with serving(Odd(), idle_frames_max=100, idle_frames_per_second=0) as server, wire(server) as client:
         for number in range(1, 401, 2):
             client.write(client.call(number, path, x_new=f"{number:04}" * 500))
             assert (await client.ended(number)).status in ("0", "5")
@@ -321,7 +317,7 @@ async def test_idle_connections_make_room(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_a_connection_that_only_watches_makes_room_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "SILENT_SECONDS_MIN", 0.05)
-    monkeypatch.setattr(timers, "_BUSY_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(connection, "_BUSY_SECONDS_MAX", 0.3)
     async with serving(Odd(), connections_max=1) as server, wire(server) as watching:
         watching.write(watching.call(1, "/test.Odd/forever"))
         await asyncio.sleep(0.15)
@@ -390,7 +386,7 @@ PART = message()[:4]
     ],
 )
 async def test_a_message_must_arrive_in_time(path: str, parts: list[bytes]) -> None:
-    async with serving(Odd(), limits=replace(LIMITS, message_seconds=0.05)) as server, wire(server) as client:
+    async with serving(Odd(), message_timeout_seconds=0.05) as server, wire(server) as client:
         client.write(client.headers(1, head(f"/test.Odd/{path}", grpc_timeout=NEVER)))
         client.write(*(frame(0, 0, 1, part) for part in parts))
         answer = await client.ended(1)
@@ -400,7 +396,7 @@ async def test_a_message_must_arrive_in_time(path: str, parts: list[bytes]) -> N
 
 @pytest.mark.parametrize("parts", [[], [message()], [PART, message()[4:]]])
 async def test_a_stream_may_wait_between_messages(parts: list[bytes]) -> None:
-    async with serving(Odd(), limits=replace(LIMITS, message_seconds=0.05)) as server, wire(server) as client:
+    async with serving(Odd(), message_timeout_seconds=0.05) as server, wire(server) as client:
         client.write(client.headers(1, head("/test.Odd/collect")), *(frame(0, 0, 1, part) for part in parts))
         await asyncio.sleep(0.2)
         client.write(frame(0, 1, 1, message("last")))
@@ -420,8 +416,11 @@ BIG = struct.pack(">BI", 0, 900_000)
 
 async def test_of_too_much_on_the_server_the_connection_that_holds_most_is_refused() -> None:
     """A connection that holds little goes on, although it comes last."""
-    limits = replace(LIMITS, receive_max=40_000, held_max=50_000)
-    async with serving(Odd(), limits=limits) as server, wire(server) as much, wire(server) as little:
+    async with (
+        serving(Odd(), receive_max=40_000, held_max=50_000) as server,
+        wire(server) as much,
+        wire(server) as little,
+    ):
         for number, size in ((1, 12_000), (3, 14_000), (5, 10_000)):
             much.write(much.headers(number, head()), frame(0, 0, number, BIG + bytes(size)))
         await much.settle()
@@ -436,8 +435,7 @@ async def test_of_too_much_on_the_server_the_connection_that_holds_most_is_refus
 
 
 async def test_a_connection_has_its_share_and_no_more() -> None:
-    limits = replace(LIMITS, receive_max=20_000)
-    async with serving(Odd(), limits=limits) as server, wire(server) as client, wire(server) as other:
+    async with serving(Odd(), receive_max=20_000) as server, wire(server) as client, wire(server) as other:
         for number in (1, 3):
             client.write(client.headers(number, head()), frame(0, 0, number, BIG + bytes(12_000)))
         assert (await client.ended(3)).status == "8"
@@ -447,8 +445,7 @@ async def test_a_connection_has_its_share_and_no_more() -> None:
 
 
 async def test_messages_that_a_stream_has_not_read_count_too() -> None:
-    limits = replace(LIMITS, receive_max=20_000)
-    async with serving(Odd(), limits=limits) as server, wire(server) as client:
+    async with serving(Odd(), receive_max=20_000) as server, wire(server) as client:
         client.write(client.headers(1, head("/test.Odd/unread")), frame(0, 0, 1, message("x" * 9_000)))
         await client.settle()
         assert received(server) > 9_000
@@ -523,15 +520,14 @@ async def test_a_stream_of_many_messages_lets_others_have_their_turn() -> None:
 
 
 async def test_a_request_that_never_ends_runs_into_its_deadline() -> None:
-    async with serving(Odd(), default_timeout_seconds=0.05) as server, wire(server) as client:
+    async with serving(Odd(), timeout_seconds=0.05) as server, wire(server) as client:
         client.write(client.headers(1, head()), frame(0, 0, 1, message()[:4]))
         answer = await client.ended(1)
         assert (answer.status, answer.ended) == ("4", True)
 
 
 async def test_many_connections_with_zero_windows_hold_little() -> None:
-    limits = replace(LIMITS, send_max=100_000, unsent_total_max=2_000_000)
-    async with serving(Odd(), limits=limits) as server:
+    async with serving(Odd(), unsent_max=100_000, unsent_total_max=2_000_000) as server:
         clients = []
         for _ in range(10):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

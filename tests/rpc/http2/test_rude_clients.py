@@ -148,7 +148,7 @@ async def test_connections_are_counted(build: Build) -> None:
 
 
 async def test_answers_that_nobody_reads_are_bounded(build: Build) -> None:
-    async with wire(await build(settings(streams_max=20, default_timeout_seconds=0.5))) as peer:
+    async with wire(await build(settings(streams_max=20, timeout_seconds=0.5))) as peer:
         peer.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
         body = bytes(pb.CreateUrlRequest(expires_at=300_000))
         for stream in range(1, 21, 2):
@@ -164,7 +164,7 @@ async def test_tls_with_client_certificates(urls: Urls, tmp_path: Path) -> None:
     context.load_cert_chain(names["cert"], names["key"])
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["h2"])
-    server = new_server(guarded([urls], new_id=str), settings=settings(handshake_seconds=0.5))
+    server = new_server(guarded([urls], new_id=str), settings(handshake_seconds=0.5))
     await server.start("127.0.0.1", 0, ssl=context)
     target, request = f"localhost:{server.port}", pb.GetUrlRequest(short_code="a")
     key, cert, ca = [await asyncio.to_thread(Path(names[name]).read_bytes) for name in ("key", "cert", "ca")]
