@@ -1,6 +1,6 @@
-"""Moves clicks from the journal to the tables: batches in order, each once, whatever happens.
+"""Moves clicks from the log to the tables: batches in order, each once, whatever happens.
 
-The position up to which the journal has been moved changes in the transaction that stores the clicks, and only from the
+The position up to which the log has been stored changes in the transaction that stores the clicks, and only from the
 place where this batch began. So a crash, a cancellation or a commit of unknown outcome can neither lose nor
 double a click: whatever was not committed is read again.
 """
@@ -14,34 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shortener.analytics.journal import records as frames
-from shortener.analytics.journal.journal import Journal
-from shortener.analytics.model import START, Click, Observation, Position
-from shortener.analytics.ports import ClickStore, CountClicks, ParseAgent
-from shortener.links.model import LinkRef
-from shortener.net.memo import Memo
+from shortener.analytics.model import START, Click, Position
+from shortener.analytics.ports import ClickLog, ClickStore, CountClicks, LogPiece, LogProgress, ParseAgent
+from shortener.config.sections import Clicks
 from shortener.observe.log import OncePerSecond
 from shortener.tasks import finish, lower_thread_priority
 from shortener.tx import Transactions, Tx
 
 _log = logging.getLogger(__name__)
 
-# Decoding this many records takes about a millisecond; then the event loop may have Python's lock.
-_RECORDS_AT_ONCE = 100
-_SEEN_MAX = 2_000
+# Understanding this many user agents takes about a millisecond; then the event loop may have Python's lock.
+_CLICKS_AT_ONCE = 50
 _BACKOFF_SECONDS_MAX = 2.0
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Clicks read from the journal, and the position behind them."""
-
-    clicks: list[Click]
-    position: Position
-    lost_bytes: int
-    lost_records: int
 
 
 @dataclass(slots=True)
@@ -51,8 +37,8 @@ class CollectorStats:
     batches: int = 0
     clicks: int = 0
     failures: int = 0  # attempts that were tried again
-    lost_bytes: int = 0  # of the journal: torn by a crash, or damaged
-    lost_records: int = 0  # whole, but written by another version
+    lost_bytes: int = 0  # as in `LogPiece`
+    lost_records: int = 0
     last_batch_seconds: float = 0.0
 
 
@@ -61,49 +47,49 @@ class Moved(Exception):  # noqa: N818 - an answer, not an error
 
 
 class ClickCollector:
-    """Keeps the tables up to date with the journal. Open it with `open_collector`."""
+    """Keeps the tables up to date with the click log. Open it with `open_collector`."""
 
     def __init__(
         self,
         *,
-        journal: Journal,
+        log: ClickLog,
+        progress: LogProgress,
         store: ClickStore,
         transactions: Transactions,
         count_clicks: CountClicks,
         parse_agent: ParseAgent,
-        flush_seconds: float,
-        batch_max: int,
+        settings: Clicks,
     ) -> None:
         self.stats = CollectorStats()
-        self._journal = journal
+        self._log = log
+        self._progress = progress
         self._store = store
         self._transactions = transactions
         self._count_clicks = count_clicks
         self._parse_agent = parse_agent
-        self._flush_seconds = flush_seconds
-        self._batch_max = batch_max
+        self._settings = settings
         self._position: Position | None = None
         self._is_sure = False  # whether the store would say the same
         self._tried = asyncio.Event()
         self._stopping = asyncio.Event()
         self._may_log = OncePerSecond()
-        self._seen: Memo[bytes, Observation] = Memo(_SEEN_MAX)  # by all but which link and when
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="click-collector", initializer=lower_thread_priority)
 
     def backlog_bytes(self) -> int:
-        """Return how much of the journal waits to be moved. Looks at the files: a few system calls."""
-        position = self._position or START
-        return self._journal.segments.bytes_after(position) if position < self._journal.end else 0
+        """Return how much of the log waits to be stored."""
+        return self._log.bytes_after(self._position or START)
 
     async def catch_up(self) -> None:
         """Move all that has been flushed so far. Raises what the first failure raises."""
-        end = self._journal.end
+        end = self._log.end
         while await self._position_now() < end:
             await self._move_batch()
 
     async def tried(self) -> None:
-        """Return when what the last run left has been moved, or moving it has failed for the first time."""
-        await self._tried.wait()
+        """Return when what the last run left has been moved, moving it has failed, or `replay_seconds` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.replay_seconds):
+                await self._tried.wait()
 
     async def run(self) -> None:
         """Collect until `stop`, and then what is left. To be run as a task. Failures are tried again for ever."""
@@ -121,7 +107,7 @@ class ClickCollector:
 
     async def stop(self, task: asyncio.Task[None], *, timeout_seconds: float) -> None:
         """Move what is left and end the task; after `timeout_seconds` leave the rest to the next start."""
-        self._journal.flush()
+        self._log.flush()
         self._stopping.set()
         try:
             await asyncio.wait({task}, timeout=timeout_seconds)
@@ -134,7 +120,7 @@ class ClickCollector:
                 self.close()
         left = self.backlog_bytes()
         if left:
-            _log.warning("%d bytes of clicks stay in the journal for the next start", left)
+            _log.warning("%d bytes of clicks stay in the log for the next start", left)
         if not task.cancelled():
             task.result()
 
@@ -143,7 +129,7 @@ class ClickCollector:
         self._thread.shutdown(wait=True)
 
     def _position_is_end(self) -> bool:
-        return self._is_sure and self._position is not None and self._position >= self._journal.end
+        return self._is_sure and self._position is not None and self._position >= self._log.end
 
     async def _sleep(self, pause: float) -> None:
         """Wait for the next round; when stopping, only for what fails."""
@@ -151,7 +137,7 @@ class ClickCollector:
             await asyncio.sleep(min(pause, 0.1))
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause or self._flush_seconds):
+            async with asyncio.timeout(pause or self._settings.flush_seconds):
                 await self._stopping.wait()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -159,64 +145,45 @@ class ClickCollector:
 
     async def _position_now(self) -> Position:
         if self._position is None or not self._is_sure:
-            self._position = await self._store.position()
+            self._position = await self._progress.position()
             self._is_sure = True
         return self._position
 
     async def _move_batch(self) -> None:
         started = time.monotonic()
         old = await self._position_now()
-        end = self._journal.end
-        batch = await self._in_thread(lambda: self._read(old, end))
+        end = self._log.end
+        piece, clicks = await self._in_thread(lambda: self._read(old, end))
         self._is_sure = False  # until it is known whether the transaction was committed
-        await self._transactions(lambda tx: self._store_batch(tx, old, batch))
-        self._position, self._is_sure = batch.position, True
+        await self._transactions(lambda tx: self._store_batch(tx, old, piece.position, clicks))
+        self._position, self._is_sure = piece.position, True
         self.stats.batches += 1
-        self.stats.clicks += len(batch.clicks)
-        self.stats.lost_bytes += batch.lost_bytes
-        self.stats.lost_records += batch.lost_records
+        self.stats.clicks += len(clicks)
+        self.stats.lost_bytes += piece.lost_bytes
+        self.stats.lost_records += piece.lost_records
         self.stats.last_batch_seconds = time.monotonic() - started
-        if batch.position.segment > old.segment:
-            await self._in_thread(lambda: self._journal.segments.forget(batch.position))
+        await self._in_thread(lambda: self._log.acknowledge(piece.position))
 
-    def _store_batch(self, tx: Tx, old: Position, batch: Batch) -> None:
-        if not self._store.advance(tx, old, batch.position):
+    def _store_batch(self, tx: Tx, old: Position, new: Position, clicks: list[Click]) -> None:
+        if not self._progress.advance(tx, old, new):
             raise Moved
-        if batch.clicks:
-            counts = dict.fromkeys((click.ref for click in batch.clicks), 0)
-            for click in batch.clicks:
+        if clicks:
+            counts = dict.fromkeys((click.ref for click in clicks), 0)
+            for click in clicks:
                 counts[click.ref] += self._store.is_counted(click)
             known = self._count_clicks(tx, counts)
             # What comes late for a link that is erased meanwhile must not bring anything of it back.
-            self._store.append(tx, [click for click in batch.clicks if click.ref in known])
+            self._store.append(tx, [click for click in clicks if click.ref in known])
 
-    def _read(self, position: Position, end: Position) -> Batch:
-        piece = self._journal.segments.read(position, end, records_max=self._batch_max)
-        lost_bytes = piece.lost_bytes
-        while not piece.payloads and piece.position < end:  # The end of a segment.
-            piece = self._journal.segments.read(piece.position, end, records_max=self._batch_max)
-            lost_bytes += piece.lost_bytes
+    def _read(self, position: Position, end: Position) -> tuple[LogPiece, list[Click]]:
+        piece = self._log.read(position, end, clicks_max=self._settings.batch_max)
         clicks: list[Click] = []
-        lost_records = 0
-        for index, payload in enumerate(piece.payloads, 1):
-            try:
-                clicks.append(self._click(payload))
-            except frames.Malformed as error:
-                lost_records += 1
-                _log.warning("click journal: a record of another version is skipped: %s", error)
-            if index % _RECORDS_AT_ONCE == 0:
+        for index, seen in enumerate(piece.clicks, 1):
+            agent = self._parse_agent(seen.user_agent)
+            clicks.append(Click(*seen[:-1], agent.device, agent.bot))
+            if index % _CLICKS_AT_ONCE == 0:
                 time.sleep(0)
-        return Batch(clicks, piece.position, lost_bytes, lost_records)
-
-    def _click(self, payload: bytes) -> Click:
-        link_id, at, rest = frames.which_and_when(payload)
-        seen = self._seen.get(rest)
-        if seen is None:
-            seen = frames.decode(payload)
-            self._seen.put(rest, seen)
-        agent = self._parse_agent(seen.user_agent)
-        ref = LinkRef(link_id, seen.ref.short_code)
-        return Click(ref, at, seen.visitor, seen.country, seen.city, seen.referrer, agent.device, agent.bot)
+        return piece, clicks
 
     def _failed(self, error: Exception) -> None:
         self.stats.failures += 1
@@ -225,19 +192,15 @@ class ClickCollector:
 
 
 @contextlib.asynccontextmanager
-async def open_collector(
-    collector: ClickCollector, *, replay_seconds: float, stop_seconds: float
-) -> AsyncIterator[ClickCollector]:
+async def open_collector(collector: ClickCollector, *, stop_seconds: float) -> AsyncIterator[ClickCollector]:
     """Run a collector: first what the last run left, for `replay_seconds` at most; at the end, what is left then.
 
-    After `replay_seconds`, or when the database fails, the rest is moved beside everything else. At the end, what
-    cannot be moved within `stop_seconds` stays in the journal for the next start.
+    After that time, or when the database fails, the rest is moved beside everything else. At the end, what cannot be
+    moved within `stop_seconds` stays in the log for the next start.
     """
     task = asyncio.create_task(collector.run(), name="click-collector")
     try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(replay_seconds):
-                await collector.tried()
+        await collector.tried()
         yield collector
     finally:
         await collector.stop(task, timeout_seconds=stop_seconds)

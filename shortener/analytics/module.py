@@ -14,6 +14,7 @@ from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.retention import ClickRetention, open_retention
 from shortener.analytics.service import AnalyticsService
 from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.analytics.sqlite.progress import SqliteLogProgress
 from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.core import Core
@@ -42,24 +43,19 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
     cities = [Path(config.analytics.city_database)] if config.analytics.city_database else []
     geo = await stack.enter_async_context(open_geo(data_dir, cities))
     agents = UserAgents(size_max=config.analytics.clients_max)
-    store = SqliteClickStore(database, count_bots=config.analytics.count_bots, values_max=config.analytics.values_max)
+    store = SqliteClickStore(count_bots=config.analytics.count_bots, values_max=config.analytics.values_max)
+    progress = SqliteLogProgress(database)
     journal = await stack.enter_async_context(
-        open_journal(
-            data_dir / files.JOURNAL,
-            after=await store.position(),
-            segment_size_max=config.clicks.segment_size_max,
-            durability=config.clicks.durability,
-            sync_seconds=config.clicks.sync_seconds,
-        )
+        open_journal(data_dir / files.JOURNAL, config.clicks, after=await progress.position())
     )
     collector = ClickCollector(
-        journal=journal,
+        log=journal,
+        progress=progress,
         store=store,
         transactions=database.transaction,
         count_clicks=links.add_clicks,
         parse_agent=agents,
-        flush_seconds=config.clicks.flush_seconds,
-        batch_max=config.clicks.batch_max,
+        settings=config.clicks,
     )
     service = AnalyticsService(
         links=links,
@@ -71,10 +67,8 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
         country_name=country_name,
         replays=replays,
     )
-    await stack.enter_async_context(
-        open_collector(collector, replay_seconds=config.clicks.replay_seconds, stop_seconds=COLLECTOR_STOP_SECONDS)
-    )
-    recorder = ClickRecorder(journal, visitors, geo, clients_max=config.analytics.clients_max)
+    await stack.enter_async_context(open_collector(collector, stop_seconds=COLLECTOR_STOP_SECONDS))
+    recorder = ClickRecorder(journal, visitors, geo, clock, clients_max=config.analytics.clients_max)
     retention = ClickRetention(
         removal=SqliteClickRemoval(database),
         transactions=database.transaction,
@@ -89,7 +83,7 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
 def _gauges(journal: Journal, collector: ClickCollector, retention: ClickRetention) -> Iterator[Gauge]:
     yield "shortener_clicks_journaled_total", "Clicks handed to the kernel.", {}, lambda: journal.records
     yield "shortener_clicks_dropped_total", "Clicks lost because a write failed.", {}, lambda: journal.dropped
-    yield "shortener_journal_sync_failures_total", "Syncs that failed.", {}, lambda: journal.sync_failures
+    yield "shortener_journal_sync_failures_total", "Syncs that failed.", {}, lambda: journal.sync.failures
     yield "shortener_clicks_stored_total", "Clicks moved to the database.", {}, lambda: collector.stats.clicks
     yield "shortener_click_batches_total", "Transactions that did.", {}, lambda: collector.stats.batches
     yield "shortener_click_batch_failures_total", "Those tried again.", {}, lambda: collector.stats.failures

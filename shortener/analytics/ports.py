@@ -3,27 +3,75 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from shortener.analytics.model import Address, Agent, Click, Place, Position
+from shortener.analytics.model import Address, Agent, Click, Observation, Place, Position
 from shortener.analytics.periods import Span, TimeRange
 from shortener.analytics.stats import Places, Tally, TimePoint
 from shortener.links.model import LinkRef
 from shortener.tx import Tx
 
 
+class LogPiece(NamedTuple):
+    """Clicks read from a `ClickLog` and the position behind them, and what of it could not be read.
+
+    `lost_bytes` were torn by a crash, or damaged; `lost_records` are whole, but written by another version.
+    """
+
+    clicks: list[Observation]
+    position: Position
+    lost_bytes: int
+    lost_records: int
+
+
+class ClickLog(Protocol):
+    """Keeps recorded clicks in order until they are stored. `read` and `acknowledge` block and may be on any thread."""
+
+    @property
+    def end(self) -> Position:
+        """Where the flushed clicks end."""
+
+    def encode_client(self, visitor: bytes, place: Place) -> bytes:
+        """Return what `append` is to be told of a client: its visitor's digest and its place."""
+
+    def append(self, ref: LinkRef, at: int, client: bytes, referrer: bytes, user_agent: str) -> None:
+        """Take one click; it survives the end of this process after the next `flush`. Never raises.
+
+        `client` comes from `encode_client`, `referrer` is ASCII; the user agent is cropped.
+        """
+
+    def flush(self) -> None:
+        """Hand all that was appended to the system at once. Never raises."""
+
+    async def settled(self) -> None:
+        """Return when all that was flushed is as durable as configured."""
+
+    def read(self, position: Position, end: Position, *, clicks_max: int) -> LogPiece:
+        """Return up to `clicks_max` clicks between two positions; none only where there are none up to `end`."""
+
+    def acknowledge(self, position: Position) -> None:
+        """Learn that all before this position has been stored and is not needed any more."""
+
+    def bytes_after(self, position: Position) -> int:
+        """Return how many bytes of flushed clicks lie behind a position."""
+
+
+class LogProgress(Protocol):
+    """Keeps how far the click log has been stored, beside the clicks, so that one transaction changes both."""
+
+    async def position(self) -> Position:
+        """Return the position up to which all clicks have been stored; `START` when none ever were."""
+
+    def advance(self, tx: Tx, old: Position, new: Position) -> bool:
+        """Move the position from `old` to `new`; False, and nothing is changed, when it is not `old`."""
+
+
 class ClickStore(Protocol):
-    """Keeps clicks, their roll-ups and visitor sets, and how far the journal has been moved into them."""
+    """Keeps clicks, their roll-ups and visitor sets."""
 
     def append(self, tx: Tx, clicks: Sequence[Click]) -> list[int]:
         """Record clicks, with roll-ups and visitor sets, and return their event ids in the same order."""
 
     def is_counted(self, click: Click) -> bool:
         """Tell whether a click counts in roll-ups and in its link's `clicks`: bots may be configured not to."""
-
-    async def position(self) -> Position:
-        """Return how far the journal has been moved; `START` when nothing ever was."""
-
-    def advance(self, tx: Tx, old: Position, new: Position) -> bool:
-        """Move the position from `old` to `new`; False, and nothing is changed, when it is not `old`."""
 
 
 class OldClicks(NamedTuple):

@@ -22,14 +22,11 @@ class Counting:
     def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> None:
         """Note one click. Raises nothing."""
         try:
-            taken = self._clicks.offer(link, address, user_agent, referrer)
+            self._clicks.offer(link, address, user_agent, referrer)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with counting, the visitor is redirected
             self._lost(1, error)
-            return
-        if taken:
-            self._unflushed += 1
         else:
-            self._lost(1, None)
+            self._unflushed += 1
 
     def flush(self) -> None:
         """Let what was offered reach the kernel. Raises nothing."""
@@ -43,12 +40,10 @@ class Counting:
         else:
             self._failing = False
 
-    def _lost(self, clicks: int, error: Exception | None) -> None:
+    def _lost(self, clicks: int, error: Exception) -> None:
         self._traffic.lost_clicks += clicks
         if self._failing:
             return  # one line a spell of trouble: the counter tells how long it was
         self._failing = True
-        unexpected = error is not None and not isinstance(error, errors.Failure | OSError)
-        log.error(
-            "clicks are being lost", exc_info=error if unexpected else None, extra={"reason": str(error or "no room")}
-        )
+        expected = isinstance(error, errors.Failure | OSError)
+        log.error("clicks are being lost", exc_info=None if expected else error, extra={"reason": str(error)})

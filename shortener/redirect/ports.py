@@ -45,8 +45,8 @@ class Withheld(Protocol):
 class Clicks(Protocol):
     """Takes the clicks that redirects are. Neither method waits for the event loop."""
 
-    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:
-        """Note one click now; False when there is no room for it.
+    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> None:
+        """Note one click now.
 
         `address` is the client's IP address, `user_agent` and `referrer` are the request's own texts, uncropped,
         empty when not sent.

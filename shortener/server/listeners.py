@@ -12,7 +12,6 @@ from shortener.accounts.rest import authenticator
 from shortener.app import App, open_app
 from shortener.config.loading import is_loopback, service_token
 from shortener.config.sections import Config
-from shortener.links import Link
 from shortener.net.listener import Listener
 from shortener.observe.loop_lag import LoopLag
 from shortener.observe.metrics import Metrics
@@ -193,7 +192,7 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             resolve=app.links.resolve,
             peek=app.cache.peek,
             look_up=app.cache.look_up,
-            clicks=_JournalClicks(app),
+            clicks=app.clicks,
             withheld=app.screen.withholds if app.screen is not None else None,
             settled=app.clicks.settled if app.core.config.clicks.durability == "power" else None,
             misses=app.core.limits,
@@ -205,20 +204,6 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             trusted_proxies=app.core.config.analytics.trusted_proxies,
         )
     )
-
-
-class _JournalClicks:
-    """`redirect.ports.Clicks` on the click journal."""
-
-    def __init__(self, app: App) -> None:
-        self._offer = app.clicks.offer
-        self._clock = app.core.clock
-        self.flush = app.clicks.flush
-
-    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:
-        """Note one click; the journal always has room."""
-        self._offer(link.ref, at=self._clock(), address=address, user_agent=user_agent, referrer=referrer)
-        return True
 
 
 def _rpc_server(app: App, services: Sequence[Service], admits: Admits | None) -> RpcServer:

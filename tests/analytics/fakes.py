@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class MemoryClickStore:
-    """`ClickStore` in a list: `clicks` with their ids, and the position."""
+    """`ClickStore` and `LogProgress` in a list: `clicks` with their ids, and the position."""
 
     def __init__(self, *, count_bots: bool = True) -> None:
         self.clicks: list[Click] = []

@@ -4,7 +4,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from shortener.analytics.model import NO_VISITOR, Click, Position
+from shortener.analytics.model import NO_VISITOR, Click
 from shortener.analytics.periods import Span, TimeRange
 from shortener.analytics.stats import (
     CityClicks,
@@ -127,12 +127,6 @@ class NaiveClicks:
 
     def is_counted(self, click: Click) -> bool:
         return self.count_bots or not click.bot
-
-    async def position(self) -> Position:
-        raise NotImplementedError("nothing here reads the journal")
-
-    def advance(self, tx: Tx, old: Position, new: Position) -> bool:
-        raise NotImplementedError("nothing here reads the journal")
 
     def counted(self, link_id: int) -> list[Click]:
         return [click for click in self.clicks if click.ref.id == link_id and self.is_counted(click)]

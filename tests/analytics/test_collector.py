@@ -19,6 +19,8 @@ from shortener.analytics.journal import records as frames
 from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.model import Click, Observation, Place, Position
 from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.analytics.sqlite.progress import SqliteLogProgress
+from shortener.config.sections import Clicks
 from shortener.links.model import LinkRef
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import sql
@@ -51,13 +53,8 @@ class Rig:
         self.written: list[Observation] = []
 
     def journal(self) -> AbstractAsyncContextManager[Journal]:
-        return open_journal(
-            self.path / "journal",
-            after=self.store.moved,
-            segment_size_max=2000,
-            durability="kernel",
-            sync_seconds=0.001,
-        )
+        settings = Clicks(segment_size_max=2000, sync_seconds=0.001)
+        return open_journal(self.path / "journal", settings, after=self.store.moved)
 
     def put(self, journal: Journal, count: int, *, flush: bool = True) -> None:
         for _ in range(count):
@@ -68,19 +65,19 @@ class Rig:
 
     def collector(self, journal: Journal) -> ClickCollector:
         return ClickCollector(
-            journal=journal,
+            log=journal,
+            progress=self.store,
             store=self.store,
             transactions=self.transactions,
             count_clicks=self.counters,
             parse_agent=parse_agent,
-            flush_seconds=0.001,
-            batch_max=self.batch_max,
+            settings=Clicks(flush_seconds=0.001, batch_max=self.batch_max),
         )
 
     async def running(self, stack: AsyncExitStack, *, stop_seconds: float = 10.0) -> tuple[Journal, ClickCollector]:
         journal = await stack.enter_async_context(self.journal())
         collector = self.collector(journal)
-        await stack.enter_async_context(open_collector(collector, replay_seconds=10.0, stop_seconds=stop_seconds))
+        await stack.enter_async_context(open_collector(collector, stop_seconds=stop_seconds))
         return journal, collector
 
     def has_everything_once(self) -> bool:
@@ -195,7 +192,7 @@ async def test_failures_are_logged_once_a_second(rig: Rig, caplog: pytest.LogCap
         collector = rig.collector(journal)
         rig.transactions.faults = [errors.Exhausted("disk full")] * 2
         rig.put(journal, 10)
-        async with open_collector(collector, replay_seconds=10.0, stop_seconds=10.0):
+        async with open_collector(collector, stop_seconds=10.0):
             await until(rig.has_everything_once)
 
     assert collector.stats.failures == 2
@@ -214,7 +211,7 @@ async def test_a_database_that_stays_broken_does_not_hold_up_start_or_stop(
         waiting = collector.backlog_bytes()
 
     assert waiting > 0
-    assert f"{waiting} bytes of clicks stay in the journal for the next start" in caplog.text
+    assert f"{waiting} bytes of clicks stay in the log for the next start" in caplog.text
     rig.transactions.faults = []
     async with AsyncExitStack() as stack:
         await rig.running(stack)
@@ -302,7 +299,8 @@ class Tables:
 
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
-        self.store = SqliteClickStore(database, count_bots=True, values_max=1000)
+        self.store = SqliteClickStore(count_bots=True, values_max=1000)
+        self.progress = SqliteLogProgress(database)
 
     def count(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Mapping[LinkRef, int]:
         statement = "UPDATE links SET clicks = clicks + ? WHERE id = ?"
@@ -319,13 +317,13 @@ class Tables:
 
     def collector(self, journal: Journal, *, batch_max: int = 50) -> ClickCollector:
         return ClickCollector(
-            journal=journal,
+            log=journal,
+            progress=self.progress,
             store=self.store,
             transactions=self.database.transaction,
             count_clicks=self.count,
             parse_agent=parse_agent,
-            flush_seconds=0.001,
-            batch_max=batch_max,
+            settings=Clicks(flush_seconds=0.001, batch_max=batch_max, replay_seconds=1.0),
         )
 
     async def totals(self) -> dict[str, object]:
@@ -345,7 +343,7 @@ class Tables:
 
 async def journal_at(stack: AsyncExitStack, path: Path, after: Position) -> Journal:
     return await stack.enter_async_context(
-        open_journal(path, after=after, segment_size_max=5000, durability="kernel", sync_seconds=0.01)
+        open_journal(path, Clicks(segment_size_max=5000, sync_seconds=0.01), after=after)
     )
 
 
@@ -360,9 +358,9 @@ async def test_on_a_full_disk_clicks_wait_and_are_counted_once(tmp_path: Path) -
             await tables.database.transaction(lambda tx: sql(tx).rows(f"PRAGMA max_page_count = {pages}"))
 
         await limit(int(str(pages)))
-        journal = await journal_at(stack, tmp_path / "journal", await tables.store.position())
+        journal = await journal_at(stack, tmp_path / "journal", await tables.progress.position())
         collector = tables.collector(journal)
-        await stack.enter_async_context(open_collector(collector, replay_seconds=1.0, stop_seconds=10.0))
+        await stack.enter_async_context(open_collector(collector, stop_seconds=10.0))
         for number in range(3000):
             seen = an_observation(number)._replace(referrer=f"https://{number}.example")
             journal.add(encoded(seen))
@@ -379,7 +377,7 @@ async def test_cancelling_in_the_middle_of_a_transaction_loses_and_doubles_nothi
     async with AsyncExitStack() as stack:
         tables = Tables(await stack.enter_async_context(opened(tmp_path / "test.db")))
         await tables.add_links(3)
-        journal = await journal_at(stack, tmp_path / "journal", await tables.store.position())
+        journal = await journal_at(stack, tmp_path / "journal", await tables.progress.position())
         for number in range(1000):
             journal.add(encoded(an_observation(number)))
         journal.flush()
@@ -409,14 +407,15 @@ from tests.support.databases import opened
 from tests.analytics.test_collector import Tables, encoded
 from shortener.analytics.collector import open_collector
 from shortener.analytics.journal.journal import open_journal
+from shortener.config.sections import Clicks
 
 async def main(path, number):
     async with opened(path / "test.db") as database:
         tables = Tables(database)
-        async with open_journal(path / "journal", after=await tables.store.position(), segment_size_max=20_000,
-                                durability="kernel", sync_seconds=0.01) as journal:
+        settings = Clicks(segment_size_max=20_000, sync_seconds=0.01)
+        async with open_journal(path / "journal", settings, after=await tables.progress.position()) as journal:
             collector = tables.collector(journal, batch_max=30)
-            async with open_collector(collector, replay_seconds=10, stop_seconds=10):
+            async with open_collector(collector, stop_seconds=10):
                 while True:
                     for _ in range(7):
                         journal.add(encoded(an_observation(number)))
@@ -439,7 +438,7 @@ def test_kill_9_while_collecting_counts_every_click_once(tmp_path: Path) -> None
     async def finish() -> dict[str, object]:
         async with AsyncExitStack() as stack:
             tables = Tables(await stack.enter_async_context(opened(tmp_path / "test.db")))
-            journal = await journal_at(stack, tmp_path / "journal", await tables.store.position())
+            journal = await journal_at(stack, tmp_path / "journal", await tables.progress.position())
             collector = tables.collector(journal)
             await collector.catch_up()
             collector.close()

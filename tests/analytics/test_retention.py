@@ -58,7 +58,7 @@ class Stores(NamedTuple):
 @pytest.fixture(params=["memory", "sqlite"])
 async def stores(request: pytest.FixtureRequest, database: Database) -> Stores:
     if request.param == "sqlite":
-        clicks = SqliteClickStore(database, count_bots=True, values_max=1000)
+        clicks = SqliteClickStore(count_bots=True, values_max=1000)
         return Stores(clicks, SqliteClickRemoval(database), database.transaction)
     memory = MemoryClickStore()
     return Stores(memory, MemoryClickRemoval(memory), AtomicTransactions(memory, MemoryCounters()))
@@ -87,7 +87,7 @@ async def test_the_horizon_never_goes_back(stores: Stores) -> None:
 async def test_a_look_takes_in_a_bounded_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shortener.analytics.sqlite.removal._LINKS_MAX", 2)
     monkeypatch.setattr("shortener.analytics.sqlite.removal._CLICKS_MAX", 3)
-    clicks, removal = SqliteClickStore(database, count_bots=True, values_max=1000), SqliteClickRemoval(database)
+    clicks, removal = SqliteClickStore(count_bots=True, values_max=1000), SqliteClickRemoval(database)
     clock = FakeClock(NOW)
     kept = [a_click(link, at=NOW - DAY) for link in range(1, 8)]
     old = [a_click(link, at=NOW - 2 * DAY - HOUR) for link in range(1, 8) for _ in range(link)]
@@ -115,7 +115,7 @@ FIRST = NOW - 3 * DAY  # a full hour
 @pytest.fixture
 async def aged(database: Database) -> Aged:
     store, clock = (
-        SqliteClickStore(database, count_bots=True, values_max=1000),
+        SqliteClickStore(count_bots=True, values_max=1000),
         FakeClock(FIRST + DAY + 2 * HOUR + 1800),
     )
     clicks = [a_click(at=FIRST + minute * 60, visitor=a_visitor(minute)) for minute in range(0, 180, 10)]
@@ -179,7 +179,7 @@ async def test_a_clock_set_back_brings_nothing_back(aged: Aged, database: Databa
 
 
 async def test_the_task_removes_and_ends(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True, values_max=1000)
+    store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(at=NOW - DAY - HOUR), a_click()]))
     removal = SqliteClickRemoval(database)
     retention = ClickRetention(removal=removal, transactions=database.transaction, clock=FakeClock(NOW), days=1)
@@ -191,7 +191,7 @@ async def test_the_task_removes_and_ends(database: Database) -> None:
 @pytest.mark.units_run_once
 async def test_what_fails_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_module, "_LOOK_SECONDS", 0.001)
-    store = SqliteClickStore(database, count_bots=True, values_max=1000)
+    store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(at=NOW - DAY - HOUR)]))
 
     class Failing(SqliteClickRemoval):

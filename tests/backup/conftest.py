@@ -11,9 +11,8 @@ from rich.progress import Progress
 from shortener.accounts.signing_keys import load_keys
 from shortener.analytics.clients.visitors import open_visitors
 from shortener.analytics.journal.journal import Journal, open_journal
-from shortener.analytics.journal.records import encode, encode_client
 from shortener.analytics.model import NOWHERE, START
-from shortener.config.sections import Auth
+from shortener.config.sections import Auth, Clicks
 from shortener.idempotency.module import load_secret
 from shortener.links import LinkRef
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
@@ -25,8 +24,8 @@ NOW = 1_790_000_000
 
 def click_on(journal: Journal) -> None:
     """Add a click on the first link to the journal."""
-    client = encode_client(b"v" * 16, NOWHERE)
-    journal.add(encode(LinkRef(1, short_code(0)), NOW, client, b"direct", ""))
+    client = journal.encode_client(b"v" * 16, NOWHERE)
+    journal.append(LinkRef(1, short_code(0)), NOW, client, b"direct", "")
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +45,6 @@ async def _fill(directory: Path) -> None:
     load_keys(Auth(), directory)
     load_secret(directory / "idempotency.key")
     open_visitors(directory / "visitor.key", rotation="never", clock=lambda: int(time.time()))
-    settings = {"segment_size_max": 1 << 20, "durability": "kernel", "sync_seconds": 0.01}
-    async with open_journal(directory / "journal", after=START, **settings) as journal:  # type: ignore[arg-type]  # as configured
+    async with open_journal(directory / "journal", Clicks(), after=START) as journal:
         for _ in range(WAITING):
             click_on(journal)

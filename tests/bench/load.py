@@ -74,7 +74,7 @@ async def _fill_links(database: Database, world: World, progress: Progress) -> i
 
 
 async def _fill_clicks(database: Database, world: World, first_id: int, progress: Progress) -> None:
-    links, clicks = SqliteLinkStore(database), SqliteClickStore(database, count_bots=True, values_max=1000)
+    links, clicks = SqliteLinkStore(database), SqliteClickStore(count_bots=True, values_max=1000)
     bar = progress.add_task("clicks", total=world.clicks)
 
     def append(batch: Sequence[Click], tx: Tx) -> None:

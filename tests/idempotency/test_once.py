@@ -53,7 +53,7 @@ class Site:
         )
         self.analytics = AnalyticsService(
             links=self.links,
-            clicks=SqliteClickStore(database, count_bots=True, values_max=1000),
+            clicks=SqliteClickStore(count_bots=True, values_max=1000),
             reader=SqliteStatsReader(database),
             transactions=database.transaction,
             clock=self.clock,

@@ -175,8 +175,8 @@ async def test_clicks_that_come_late_bring_nothing_back(home: Home, app: App) ->
     assert await app.privacy.erasure.erase(int(owner)) is True
 
     recorder: ClickRecorder = app.clicks
-    for ref in (mine.ref, theirs.ref, mine.ref):
-        recorder.offer(ref, at=app.core.clock(), address="192.0.2.9", user_agent="", referrer="")
+    for link in (mine, theirs, mine):
+        recorder.offer(link, "192.0.2.9", "", "")
     recorder.flush()
 
     async def is_moved() -> bool:

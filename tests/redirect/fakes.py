@@ -84,17 +84,13 @@ class MemoryClicks:
         self.offered: list[Click] = []
         self.recorded: list[Click] = []
         self.flushes = 0
-        self.full = False
         self.offer_failure: Exception | None = None
         self.flush_failure: Exception | None = None
 
-    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> bool:
+    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> None:
         if self.offer_failure is not None:
             raise self.offer_failure
-        if self.full:
-            return False
         self.offered.append((link.short_code, address, user_agent, referrer))
-        return True
 
     def flush(self) -> None:
         if self.flush_failure is not None:

@@ -26,18 +26,6 @@ def test_clicks_are_flushed_once() -> None:
     assert (clicks.flushes, traffic.lost_clicks) == (1, 0)
 
 
-def test_a_full_journal_costs_clicks_not_redirects(caplog: pytest.LogCaptureFixture) -> None:
-    clicks, traffic = MemoryClicks(), Traffic()
-    counting = Counting(clicks, traffic)
-    clicks.full = True
-    with caplog.at_level(logging.ERROR):
-        for _ in range(3):
-            offer(counting)
-            counting.flush()
-    assert traffic.lost_clicks == 3
-    assert [record.message for record in caplog.records] == ["clicks are being lost"]
-
-
 @pytest.mark.parametrize("failure", [OSError(28, "No space left"), errors.Exhausted("full"), RuntimeError("a bug")])
 def test_a_failing_flush_raises_nothing_and_is_logged_once_a_spell(
     failure: Exception, caplog: pytest.LogCaptureFixture

@@ -199,7 +199,7 @@ async def test_an_answer_that_takes_too_long_is_given_up() -> None:
 
 async def test_a_click_that_cannot_be_recorded_still_redirects() -> None:
     world = cold()
-    world.clicks.full = True
+    world.clicks.offer_failure = ValueError("a bug")
     answer = await one(world, get("/abc1234"))
     assert (answer.status, world.clicks.recorded) == (302, [])
 

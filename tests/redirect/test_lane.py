@@ -194,9 +194,9 @@ async def test_a_destination_that_cannot_stand_in_a_header_is_an_error(destinati
 
 async def test_a_click_that_cannot_be_recorded_still_redirects() -> None:
     async with hot().open() as world:
-        world.clicks.full = True
+        world.clicks.offer_failure = ValueError("a bug")
         (full,) = await world.ask(get("/abc1234"))
-        world.clicks.full = False
+        world.clicks.offer_failure = None
         world.clicks.flush_failure = OSError(28, "No space left on device")
         (failing,) = await world.ask(get("/abc1234"))
         assert (full.status, failing.status, world.server.traffic.lost_clicks) == (302, 302, 2)

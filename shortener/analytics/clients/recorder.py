@@ -7,37 +7,41 @@ from cachetools import LRUCache
 from shortener.analytics.clients.referrers import BLANKS, HEADER_MAX, parse_referrer
 from shortener.analytics.clients.user_agent import UserAgents
 from shortener.analytics.clients.visitors import Visitors, find_address, parse_address
-from shortener.analytics.journal.journal import Journal
-from shortener.analytics.journal.records import encode, encode_client
 from shortener.analytics.model import DIRECT, NO_VISITOR, NOWHERE, Click
-from shortener.analytics.ports import GeoLocator
+from shortener.analytics.ports import ClickLog, GeoLocator
 from shortener.clock import Clock
-from shortener.links.model import LinkRef
+from shortener.links.model import Link, LinkRef
 
-_NOBODY: Final = encode_client(NO_VISITOR, NOWHERE)
 _DIRECT: Final = DIRECT.encode("ascii")
 
 
 class ClickRecorder:
-    """Records redirects: describes each click in a few microseconds and puts it in the journal.
+    """Records redirects: describes each click in a few microseconds and appends it to the click log.
 
-    The last `clients_max` addresses and referrers are remembered, in memory only.
+    `flush` hands what was offered to the kernel with one write, and is to be called once before the answers leave;
+    `settled` returns when that is as durable as configured. The last `clients_max` addresses and referrers are
+    remembered, in memory only.
     """
 
-    def __init__(self, journal: Journal, visitors: Visitors, geo: GeoLocator, *, clients_max: int) -> None:
-        self._journal = journal
+    def __init__(self, log: ClickLog, visitors: Visitors, geo: GeoLocator, clock: Clock, *, clients_max: int) -> None:
+        self.flush = log.flush
+        self.settled = log.settled
+        self._log = log
         self._visitors = visitors
         self._geo = geo
+        self._clock = clock
+        self._nobody = log.encode_client(NO_VISITOR, NOWHERE)
         self._clients: LRUCache[str, bytes] = LRUCache(clients_max)
         self._clients_until = visitors.key_until
         self._referrers: LRUCache[str, bytes] = LRUCache(clients_max)
 
-    def offer(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> None:
-        """Take one click at `at` (now, Unix seconds); it is in the kernel after the next `flush`. Never raises.
+    def offer(self, link: Link, address: str, user_agent: str, referrer: str) -> None:
+        """Take one click, which came now; it is in the kernel after the next `flush`. Never raises.
 
         An address that is none (the peer of a Unix socket) is a click without a visitor. Headers may be of any
         length and content.
         """
+        at = self._clock()
         if at >= self._clients_until:
             self._forget_clients(at)
         try:
@@ -45,21 +49,13 @@ class ClickRecorder:
         except KeyError:
             client = self._client(address, at)
         origin = self._origin(referrer) if referrer else _DIRECT
-        self._journal.add(encode(ref, at, client, origin, user_agent))
-
-    def flush(self) -> None:
-        """Hand all offered clicks to the kernel with one write: call it once before the answers leave. Never raises."""
-        self._journal.flush()
-
-    async def settled(self) -> None:
-        """Return when the flushed clicks are as durable as configured, at once where that is the kernel."""
-        await self._journal.settled()
+        self._log.append(link.ref, at, client, origin, user_agent)
 
     def _client(self, text: str, now: int) -> bytes:
         address = find_address(text)
         if address is None:
-            return _NOBODY
-        client = encode_client(self._visitors.identify(address, now), self._geo.locate(address))
+            return self._nobody
+        client = self._log.encode_client(self._visitors.identify(address, now), self._geo.locate(address))
         self._clients[text] = client
         return client
 

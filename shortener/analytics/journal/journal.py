@@ -1,173 +1,188 @@
 """The click journal: what the kernel has before an answer leaves, it keeps through kill -9.
 
-`add` collects the clicks of one turn of the event loop, `flush` hands them to the kernel with one write. A task of the
-journal's own brings them to the disk, a moment later (durability "kernel") or at once for all that wait in `settled`
-("power"). A write that fails costs the clicks in it, never a redirect: they are counted as dropped, and the next flush
-tries anew.
+`append` collects the clicks of one turn of the event loop, `flush` hands them to the kernel with one write. A task of
+the journal's own brings them to the disk. A write that fails costs the clicks in it, never a redirect: they are counted
+as dropped, and the next flush tries anew.
 """
 
 import asyncio
 import contextlib
 import errno
-import time
+import logging
+import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final
 
-from shortener.analytics.journal.segments import Segments
-from shortener.analytics.journal.writer import SegmentWriter
-from shortener.analytics.model import Position
+from shortener.analytics.journal.reader import JournalReader
+from shortener.analytics.journal.records import encode, encode_client, frame
+from shortener.analytics.journal.segments import NEXT_MAX, Segments
+from shortener.analytics.journal.sync import DiskSync
+from shortener.analytics.model import Place, Position
+from shortener.analytics.ports import LogPiece
+from shortener.config.sections import Clicks
 from shortener.errors import OperatorError
+from shortener.links.model import LinkRef
+from shortener.observe.log import OncePerSecond
 from shortener.tasks import finish
 
-_FORGETTING = 0.95
-"""After each sync, that much remains of what slower ones before it have taken: a tenth after 45 of them."""
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-
-Durability: TypeAlias = Literal["kernel", "power"]
+_log = logging.getLogger(__name__)
+_CLOSED: Final = -1
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Journal:
-    """The open journal. Open it with `open_journal`; used on the event loop alone (`segments` on any thread)."""
+    """The open journal, a `ClickLog` in segment files. Open it with `open_journal`."""
 
-    def __init__(self, writer: SegmentWriter, *, durability: Durability, sync_seconds: float) -> None:
-        self.segments = writer.segments
-        self._writer = writer
-        self._durability = durability
-        self._sync_seconds = sync_seconds
-        self._slow_sync_seconds = 0.25 * sync_seconds  # until there was one
-        self._waiting: list[asyncio.Future[None]] = []
-        self._closing = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-sync")
+    def __init__(self, segments: Segments, number: int, settings: Clicks) -> None:
+        self.segments = segments
+        self.sync = DiskSync(segments.directory, durability=settings.durability, sync_seconds=settings.sync_seconds)
+        self.settled = self.sync.settled
+        self.records = 0
+        """Clicks handed to the kernel since the start."""
+        self.dropped = 0
+        """Clicks lost since the start because a write failed."""
+        self._reader = JournalReader(segments)
+        self._acknowledged = 0
+        self._segment_size_max = settings.segment_size_max
+        self._number = number
+        self._offset = 0
+        self._file = _CLOSED
+        self._pending: list[bytes] = []
+        self._may_log = OncePerSecond()
 
     @property
     def end(self) -> Position:
         """Where the flushed clicks end."""
-        return self._writer.end
+        return Position(self._number, self._offset)
 
-    @property
-    def records(self) -> int:
-        """Clicks handed to the kernel since the start."""
-        return self._writer.records
+    def encode_client(self, visitor: bytes, place: Place) -> bytes:
+        """Return the part of a record that is the same for all clicks of one client."""
+        return encode_client(visitor, place)
 
-    @property
-    def dropped(self) -> int:
-        """Clicks lost since the start because a write failed."""
-        return self._writer.dropped
-
-    @property
-    def sync_failures(self) -> int:
-        """How often the disk has refused to confirm since the start."""
-        return self._writer.sync_failures
+    def append(self, ref: LinkRef, at: int, client: bytes, referrer: bytes, user_agent: str) -> None:
+        """Take one click; it is in the kernel after the next `flush`."""
+        self.add(encode(ref, at, client, referrer, user_agent))
 
     def add(self, payload: bytes) -> None:
-        """Take one click; it is in the kernel after the next `flush`."""
-        self._writer.add(payload)
+        """Take one record."""
+        self._pending.append(frame(payload))
 
     def flush(self) -> None:
-        """Hand all that was added to the kernel with one write. Never raises."""
-        self._writer.flush()
-
-    async def settled(self) -> None:
-        """Return when all that was flushed is as durable as configured: with "kernel", at once."""
-        if self._durability == "kernel" or self._closing.is_set():
+        """Hand all that was appended to the kernel with one write. Never raises."""
+        if not self._pending:
             return
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append(done)
-        self._writer.wake()
-        await done
-
-    async def run(self) -> None:
-        """Sync until `close`. To be run as a task by whoever opens the journal."""
+        pending, self._pending = self._pending, []
+        data = b"".join(pending)
         try:
-            while not self._closing.is_set():
-                await self._writer.wait_dirty()
-                due = time.monotonic()
-                if self._durability == "kernel":
-                    due = await self._wait_for_more()
-                await self._sync(due)
-        finally:
-            self._closing.set()
-            self._release(self._waiting)
+            self._make_room(len(data))
+            _write_all(self._file, data)
+        except OSError as error:
+            self._drop(len(pending), error)
+            return
+        self._offset += len(data)
+        self.records += len(pending)
+        self.sync.written(self._file)
+
+    def read(self, position: Position, end: Position, *, clicks_max: int) -> LogPiece:
+        """Return the clicks behind a position, before `end`. Blocking; on one thread at a time."""
+        return self._reader.read(position, end, clicks_max=clicks_max)
+
+    def acknowledge(self, position: Position) -> None:
+        """Delete what lies before a position, as far as whole files do. Blocking."""
+        if position.segment > self._acknowledged:
+            self.segments.forget(position)
+            self._acknowledged = position.segment
+
+    def bytes_after(self, position: Position) -> int:
+        """Return how many bytes of flushed clicks lie behind a position. Looks at the files: a few system calls."""
+        return self.segments.bytes_between(position, self.end)
+
+    def open_segment(self) -> None:
+        """Create the file that is written next. Raises `OSError`."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        while self._file == _CLOSED:
+            try:
+                self._file = os.open(self.segments.path(self._number), flags, 0o600)
+            except FileExistsError:  # Somebody put it there; nothing of theirs is written over.
+                self._number += 1
+        self.sync.created()
 
     async def close(self, task: asyncio.Task[None]) -> None:
-        """Flush, end the task that runs `run`, and sync what is left."""
-        self._writer.flush()
-        self._closing.set()
-        self._writer.wake()
+        """Flush, sync, end the task that runs `DiskSync.run`, and close all files."""
+        self.flush()
         try:
-            await task
-            await self._sync(time.monotonic())
+            await self.sync.close(task)
         finally:
-            self._thread.shutdown(wait=True)  # Idle, unless this was cancelled.
-            self._writer.close()
+            if self._file != _CLOSED:
+                os.close(self._file)
+            self._file = _CLOSED
 
-    async def _wait_for_more(self) -> float:
-        """Wait for as long as the oldest click will be on the disk in time all the same; return until when.
+    def _make_room(self, size: int) -> None:
+        """Begin a new segment when there is none, or when this one would grow too long."""
+        if self._file == _CLOSED:
+            self.open_segment()
+        elif self._offset and self._offset + size > self._segment_size_max:
+            old = self._file, self._number, self._offset
+            self._file, self._number, self._offset = _CLOSED, self._number + 1, 0
+            try:
+                self.open_segment()
+            except OSError:  # Out of file handles, say: a segment that is too long is no harm.
+                self._file, self._number, self._offset = old
+            else:
+                self.sync.retire(old[0])
 
-        The next sync may take as long as slow ones of late, and a quarter of the time is left for one that is slower.
-        """
-        now = time.monotonic()
-        due = max(now, self._writer.dirty_since + 0.75 * self._sync_seconds - self._slow_sync_seconds)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(due - now):
-                await self._closing.wait()
-        return due
-
-    async def _sync(self, due: float) -> None:
-        """Bring all that was flushed to the disk, and learn how long that takes from when it was due."""
-        waiting, self._waiting = self._waiting, []
-        unsynced = self._writer.take_unsynced()
+    def _drop(self, count: int, error: OSError) -> None:
+        self.dropped += count
+        if self._may_log():
+            _log.error("clicks cannot be written: %s; %d dropped since the start", error.strerror, self.dropped)
+        if self._file == _CLOSED:
+            return
         try:
-            if not unsynced.is_empty:
-                await asyncio.get_running_loop().run_in_executor(self._thread, unsynced.sync)
-        except OSError as error:
-            self._writer.sync_failed(error)
-        finally:
-            self._slow_sync_seconds = max(time.monotonic() - due, self._slow_sync_seconds * _FORGETTING)
-            self._release(waiting)
+            os.ftruncate(self._file, self._offset)  # Half a record must not lie between whole ones.
+        except OSError:
+            self.sync.retire(self._file)
+            self._file, self._number, self._offset = _CLOSED, self._number + 1, 0
 
-    def _release(self, waiting: list[asyncio.Future[None]]) -> None:
-        for done in waiting:
-            if not done.done():
-                done.set_result(None)
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write everything, also where the system takes it in parts. Raises `OSError`."""
+    written = os.write(file, data)
+    while written < len(data):
+        written += os.write(file, data[written:])
 
 
 @contextlib.asynccontextmanager
-async def open_journal(
-    directory: Path, *, after: Position, segment_size_max: int, durability: Durability, sync_seconds: float
-) -> AsyncIterator[Journal]:
+async def open_journal(directory: Path, settings: Clicks, *, after: Position) -> AsyncIterator[Journal]:
     """Open the journal in `directory` (made where missing, mode 0700) with a fresh segment, and close it at the end.
 
-    `after` is how far the clicks have been moved already (`ClickStore.position`); what lies before it is deleted.
+    `after` is how far the clicks have been stored already (`LogProgress.position`); what lies before it is deleted.
     A fresh segment each time means that nothing is ever appended to what a crash may have torn.
     Raises `OperatorError`.
     """
-    writer = _prepare(directory, after, segment_size_max)
-    journal = Journal(writer, durability=durability, sync_seconds=sync_seconds)
-    task = asyncio.create_task(journal.run(), name="journal-sync")
+    journal = _prepare(directory, settings, after)
+    task = asyncio.create_task(journal.sync.run(), name="journal-sync")
     try:
         yield journal
     finally:
         await finish(journal.close(task))
 
 
-def _prepare(directory: Path, after: Position, segment_size_max: int) -> SegmentWriter:
+def _prepare(directory: Path, settings: Clicks, after: Position) -> Journal:
     segments = Segments(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         segments.forget(after)
-        number = max([after.segment, *segments.numbers()]) + 1
+        number = max([after.segment, *(number for number in segments.numbers() if number < NEXT_MAX)]) + 1
     except OSError as error:
         raise _unusable(directory, error) from None
-    writer = SegmentWriter(segments, number, segment_size_max=segment_size_max)
+    journal = Journal(segments, number, settings)
     try:
-        writer.open_segment()
+        journal.open_segment()
     except OSError as error:
         if error.errno not in _NO_SPACE:  # A full disk must not keep redirects from being served.
             raise _unusable(directory, error) from None
-    return writer
+    return journal
 
 
 def _unusable(directory: Path, error: OSError) -> OperatorError:

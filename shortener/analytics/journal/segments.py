@@ -1,7 +1,10 @@
 """The journal's files: numbered segments in one directory, and how they are read."""
 
+import contextlib
 import logging
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -9,7 +12,10 @@ from shortener.analytics.journal.records import PAYLOAD_MAX, unframe
 from shortener.analytics.model import Position
 
 _log = logging.getLogger(__name__)
-SEGMENT_NAME: Final = re.compile(r"clicks-([0-9]{12})\.journal")
+SEGMENT_NAME: Final = re.compile(r"clicks-((?:[0-9]{12})|[1-9][0-9]{12,17})\.journal")
+"""The number has twelve digits, or more where it is greater. Nothing else in the directory is a segment."""
+NEXT_MAX: Final = 10**17
+"""A segment with such a number, which somebody must have put there, does not decide what the next one is called."""
 _FRAME_MAX = PAYLOAD_MAX + 64
 
 
@@ -38,26 +44,29 @@ class Segments:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, oldest first."""
-        found = (SEGMENT_NAME.fullmatch(path.name) for path in self._directory.iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        return sorted(int(found[1]) for found in map(SEGMENT_NAME.fullmatch, os.listdir(self._directory)) if found)
 
     def size(self, number: int) -> int:
-        """Return the size of a segment in bytes; 0 when it does not exist."""
+        """Return the size of a segment in bytes; 0 when it does not exist, or is no plain file."""
         try:
-            return self.path(number).stat().st_size
+            status = self.path(number).lstat()
         except FileNotFoundError:
             return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
-    def bytes_after(self, position: Position) -> int:
-        """Return how many bytes lie behind a position."""
-        begun = max(self.size(position.segment) - position.offset, 0)
-        return begun + sum(self.size(number) for number in self.numbers() if number > position.segment)
+    def bytes_between(self, position: Position, end: Position) -> int:
+        """Return how many bytes lie between two positions, 0 where the first one is not before the other."""
+        if position.segment >= end.segment:
+            return max(end.offset - position.offset, 0) if position.segment == end.segment else 0
+        between = sum(self.size(number) for number in self.numbers() if position.segment < number < end.segment)
+        return max(self.size(position.segment) - position.offset, 0) + between + end.offset
 
     def forget(self, position: Position) -> None:
         """Delete the segments that lie wholly before a position."""
         for number in self.numbers():
             if number < position.segment:
-                self.path(number).unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    self.path(number).unlink()
 
     def read(self, position: Position, end: Position, *, records_max: int) -> Piece:
         """Return up to `records_max` payloads between two positions, from one segment.

@@ -1,5 +1,6 @@
 """What is kept of a click: the same by redirect and by TrackClick, and never an address, path or query."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -13,11 +14,13 @@ from shortener.analytics.clients.recorder import ClickDescriber, ClickRecorder
 from shortener.analytics.clients.referrers import parse_referrer
 from shortener.analytics.clients.user_agent import UserAgents
 from shortener.analytics.clients.visitors import Rotation, Visitors, open_visitors
-from shortener.analytics.journal import records as frames
 from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.model import START, Click, Device, Observation, Place
+from shortener.config.sections import Clicks
+from shortener.links.model import LinkRef
 from tests.analytics.builders import GOOGLEBOT, LINUX, NOW, a_ref
 from tests.analytics.fakes import DictGeo
+from tests.links.builders import a_link
 from tests.support.fakes import FakeClock
 
 ADDRESS = "81.2.69.142"
@@ -33,16 +36,15 @@ class Kept:
         self.visitors = visitors
         self.clock = clock
         self.geo = DictGeo({ADDRESS: LONDON})
-        self.recorder = ClickRecorder(journal, visitors, self.geo, clients_max=100)
+        self.recorder = ClickRecorder(journal, visitors, self.geo, clock, clients_max=100)
         self.describe = ClickDescriber(visitors, self.geo, UserAgents(size_max=10), clock)
 
     def offer(self, address: str = "", user_agent: str = "", referrer: str = "", number: int = 1) -> None:
-        self.recorder.offer(a_ref(number), at=self.clock.now, address=address, user_agent=user_agent, referrer=referrer)
+        self.recorder.offer(a_link(id=number, short_code=f"code{number}"), address, user_agent, referrer)
 
     def observations(self) -> list[Observation]:
         self.recorder.flush()
-        piece = self.journal.segments.read(START._replace(segment=1), self.journal.end, records_max=1000)
-        return [frames.decode(payload) for payload in piece.payloads]
+        return self.journal.read(START, self.journal.end, clicks_max=1000).clicks
 
 
 OpenKept = Callable[[Rotation], Kept]
@@ -51,9 +53,7 @@ OpenKept = Callable[[Rotation], Kept]
 @pytest.fixture
 async def open_kept(tmp_path: Path) -> AsyncIterator[OpenKept]:
     clock = FakeClock(NOW)
-    async with open_journal(
-        tmp_path / "journal", after=START, segment_size_max=1 << 20, durability="kernel", sync_seconds=0.01
-    ) as journal:
+    async with open_journal(tmp_path / "journal", Clicks(), after=START) as journal:
         yield lambda rotation: Kept(
             journal, open_visitors(tmp_path / "visitor.key", rotation=rotation, clock=clock), clock
         )
@@ -181,18 +181,19 @@ referrers = st.one_of(
 def test_remembering_referrers_changes_nothing(referrer: str) -> None:
     class Pages(Journal):
         def __init__(self) -> None:
-            self.payloads: list[bytes] = []
+            self.referrers: list[bytes] = []
+            self.settled = asyncio.Event().wait  # type: ignore[assignment] # nobody waits
 
-        def add(self, payload: bytes) -> None:
-            self.payloads.append(payload)
+        def append(self, ref: LinkRef, at: int, client: bytes, referrer: bytes, user_agent: str) -> None:
+            self.referrers.append(referrer)
 
     class Nobody(Visitors):
         def __init__(self) -> None:
             self.key_until = NOW + DAY
 
     pages = Pages()
-    recorder = ClickRecorder(pages, Nobody(), DictGeo(), clients_max=10)
+    recorder = ClickRecorder(pages, Nobody(), DictGeo(), FakeClock(NOW), clients_max=10)
     for _ in range(2):
-        recorder.offer(a_ref(), at=NOW, address="", user_agent="", referrer=referrer)
+        recorder.offer(a_link(), "", "", referrer)
 
-    assert [frames.decode(payload).referrer for payload in pages.payloads] == [parse_referrer(referrer)] * 2
+    assert pages.referrers == [parse_referrer(referrer).encode()] * 2

@@ -17,10 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shortener.analytics.journal.journal import Durability, Journal, open_journal
+from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.journal.records import frame
 from shortener.analytics.journal.segments import Segments
+from shortener.analytics.journal.sync import Durability
 from shortener.analytics.model import START, Position
+from shortener.config.sections import Clicks
 from shortener.errors import OperatorError
 
 FRAME = len(frame(b"0000"))
@@ -29,10 +31,8 @@ FRAME = len(frame(b"0000"))
 def opening(
     path: Path, *, after: Position = START, segment_size_max: int = 1 << 20, durability: Durability = "kernel"
 ) -> AbstractAsyncContextManager[Journal]:
-    directory = path / "journal"
-    return open_journal(
-        directory, after=after, segment_size_max=segment_size_max, durability=durability, sync_seconds=0.001
-    )
+    settings = Clicks(segment_size_max=segment_size_max, durability=durability, sync_seconds=0.001)
+    return open_journal(path / "journal", settings, after=after)
 
 
 def numbers(first: int, last: int) -> list[bytes]:
@@ -128,7 +128,7 @@ async def test_segments_are_of_limited_size_and_read_in_order(tmp_path: Path) ->
         assert journal.segments.numbers() == [1, 2, 3]
         assert [journal.segments.size(number) for number in (1, 2, 3)] == [10 * FRAME, 10 * FRAME, 5 * FRAME]
         assert everything(journal, records_max=4) == numbers(0, 25)
-        assert journal.segments.bytes_after(Position(2, 9 * FRAME)) == 6 * FRAME
+        assert journal.bytes_after(Position(2, 9 * FRAME)) == 6 * FRAME
 
 
 async def test_a_group_larger_than_a_segment_is_still_one_write(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_a_file_shorter_than_the_position_has_nothing_more(tmp_path: Path)
         put(journal, numbers(5, 6))
 
         assert everything(journal, Position(1, 4 * FRAME)) == numbers(5, 6)
-        assert journal.segments.bytes_after(Position(1, 4 * FRAME)) == FRAME
+        assert journal.bytes_after(Position(1, 4 * FRAME)) == FRAME
 
 
 @pytest.mark.parametrize("written", [0, 1, FRAME, FRAME + 1, 2 * FRAME - 1])
@@ -401,7 +401,7 @@ async def test_a_disk_that_refuses_to_sync_holds_up_nobody(tmp_path: Path, monke
         put(journal, numbers(0, 1))
         await journal.settled()
 
-        assert journal.sync_failures == 1
+        assert journal.sync.failures == 1
 
 
 async def test_closing_flushes_syncs_and_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,10 +425,11 @@ import asyncio, sys
 from pathlib import Path
 from shortener.analytics.journal.journal import open_journal
 from shortener.analytics.model import Position
+from shortener.config.sections import Clicks
 
 async def main():
-    async with open_journal(Path(sys.argv[1]), after=Position(0, 0), segment_size_max=65536, durability="kernel",
-                            sync_seconds=0.01) as journal:
+    settings = Clicks(segment_size_max=65536, sync_seconds=0.01)
+    async with open_journal(Path(sys.argv[1]), settings, after=Position(0, 0)) as journal:
         number = 0
         while True:
             for _ in range(3):
@@ -466,3 +467,74 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
     assert found == [b"%08d" % number for number in range(len(found))]
     assert acknowledged <= len(found) <= acknowledged + 3
     assert len(Segments(tmp_path / "journal").numbers()) > 1
+
+
+@pytest.mark.parametrize("number", [9, 999_999_999_998, 999_999_999_999, 10**12, 10**15 + 7])
+async def test_numbers_of_any_length_go_on_after_a_crash(tmp_path: Path, number: int) -> None:
+    async with opening(tmp_path) as journal:
+        segments = journal.segments
+    segments.path(number).write_bytes(frame(b"left"))
+
+    async with opening(tmp_path) as journal:
+        put(journal, numbers(0, 30))
+        assert journal.end.segment == number + 1
+    async with opening(tmp_path, after=Position(number, FRAME), segment_size_max=FRAME * 10) as journal:
+        put(journal, numbers(30, 60))
+
+        assert segments.numbers() == [number, number + 1, number + 2]
+        assert everything(journal, Position(number, 0)) == [b"left", *numbers(0, 60)]
+        assert journal.bytes_after(Position(number, 0)) == 61 * FRAME
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clicks-9.journal",
+        "clicks-00000000001.journal",
+        "clicks-0000000000001.journal",
+        "clicks-9999999999999999999.journal",
+        f"clicks-{'9' * 200}.journal",
+        "clicks-{}.journal".format("\u0660" * 12),
+        "clicks-000000000007.journal~",
+        "Clicks-000000000007.journal",
+        "clicks-000000000007.journal\n",
+    ],
+)
+async def test_files_of_other_names_are_no_segments(tmp_path: Path, name: str) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / name).write_bytes(frame(b"foreign"))
+
+    async with opening(tmp_path) as journal:
+        put(journal, numbers(0, 3))
+
+        assert journal.end.segment == 1
+        assert everything(journal) == numbers(0, 3)
+        assert journal.bytes_after(START) == 3 * FRAME
+
+
+async def test_a_number_near_the_end_of_all_numbers_does_not_name_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / f"clicks-{10**18 - 1}.journal").write_bytes(frame(b"foreign"))
+
+    async with opening(tmp_path) as journal:
+        put(journal, numbers(0, 3))
+
+        assert journal.end.segment == 1
+        assert everything(journal) == numbers(0, 3)
+        assert journal.bytes_after(START) == 3 * FRAME
+
+
+async def test_what_is_no_file_is_no_segment(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    (directory / "clicks-000000000003.journal").mkdir()
+    os.mkfifo(directory / "clicks-000000000004.journal")
+    (tmp_path / "elsewhere").write_bytes(frame(b"foreign"))
+    (directory / "clicks-000000000005.journal").symlink_to(tmp_path / "elsewhere")
+
+    async with opening(tmp_path) as journal:
+        put(journal, numbers(0, 3))
+
+        assert everything(journal) == numbers(0, 3)
+        journal.acknowledge(journal.end)
+        assert journal.segments.numbers() == [3, journal.end.segment]  # A directory stays; it does no harm.

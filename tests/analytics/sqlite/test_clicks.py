@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from shortener.analytics.model import START, Click, Device, Position
 from shortener.analytics.periods import ROLLED_UP
-from shortener.analytics.ports import ClickStore
+from shortener.analytics.ports import ClickStore, LogProgress
 from shortener.analytics.sqlite import clicks as store_module
 from shortener.analytics.sqlite.clicks import SqliteClickStore
+from shortener.analytics.sqlite.progress import SqliteLogProgress
 from shortener.storage.sqlite.sql import Database
 from shortener.tx import Transactions, Tx
 from tests.analytics.builders import NOW, a_click, a_ref, a_visitor
@@ -25,6 +26,7 @@ from tests.support.databases import migrate_file, opened, rows, visitor_sets
 
 class Subject(NamedTuple):
     store: ClickStore
+    progress: LogProgress
     transactions: Transactions
 
 
@@ -38,9 +40,11 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture(params=["memory", "sqlite"])
 async def subject(request: pytest.FixtureRequest, database: Database) -> Subject:
     if request.param == "sqlite":
-        return Subject(SqliteClickStore(database, count_bots=True, values_max=1000), database.transaction)
+        return Subject(
+            SqliteClickStore(count_bots=True, values_max=1000), SqliteLogProgress(database), database.transaction
+        )
     memory = MemoryClickStore()
-    return Subject(memory, AtomicTransactions(memory, MemoryCounters()))
+    return Subject(memory, memory, AtomicTransactions(memory, MemoryCounters()))
 
 
 async def test_ids_follow_one_another_in_order(subject: Subject) -> None:
@@ -56,10 +60,10 @@ async def test_nothing_to_append_is_nothing(subject: Subject) -> None:
 
 async def test_the_position_moves_only_from_where_it_is(subject: Subject) -> None:
     async def advance(old: Position, new: Position) -> tuple[bool, Position]:
-        moved = await subject.transactions(lambda tx: subject.store.advance(tx, old, new))
-        return moved, await subject.store.position()
+        moved = await subject.transactions(lambda tx: subject.progress.advance(tx, old, new))
+        return moved, await subject.progress.position()
 
-    assert await subject.store.position() == START
+    assert await subject.progress.position() == START
     assert await advance(Position(1, 5), Position(2, 0)) == (False, START)
     assert await advance(START, Position(1, 10)) == (True, Position(1, 10))
     assert await advance(START, Position(1, 20)) == (False, Position(1, 10))
@@ -69,19 +73,19 @@ async def test_the_position_moves_only_from_where_it_is(subject: Subject) -> Non
 
 async def test_a_failed_transaction_leaves_nothing(subject: Subject) -> None:
     def work(tx: Tx) -> None:
-        subject.store.advance(tx, START, Position(1, 10))
+        subject.progress.advance(tx, START, Position(1, 10))
         subject.store.append(tx, [a_click()])
         raise RuntimeError("the disk is full, say")
 
     with pytest.raises(RuntimeError):
         await subject.transactions(work)
 
-    assert await subject.store.position() == START
+    assert await subject.progress.position() == START
     assert await subject.transactions(lambda tx: subject.store.append(tx, [a_click()])) == [1]
 
 
 async def test_one_click_as_the_tables_hold_it(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True, values_max=1000)
+    store = SqliteClickStore(count_bots=True, values_max=1000)
     click = a_click(
         7, at=NOW + 5, city="São Paulo|X", country="BR", referrer="https://news.example", visitor=a_visitor(9)
     )
@@ -101,7 +105,7 @@ async def test_one_click_as_the_tables_hold_it(database: Database) -> None:
 
 
 async def test_a_click_without_address_has_no_visitor(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True, values_max=1000)
+    store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(visitor=b"")]))
 
     assert await rows(database, "SELECT visitor_id FROM clicks") == [(None,)]
@@ -109,7 +113,7 @@ async def test_a_click_without_address_has_no_visitor(database: Database) -> Non
 
 
 async def test_bots_are_recorded_but_not_counted_where_configured(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=False, values_max=1000)
+    store = SqliteClickStore(count_bots=False, values_max=1000)
     bot = a_click(bot=True, device=Device.OTHER, visitor=a_visitor(1))
     person = a_click(visitor=a_visitor(2))
     ids = await database.transaction(lambda tx: store.append(tx, [bot, person]))
@@ -200,7 +204,7 @@ async def test_tables_equal_the_naive_count(
                     visitors[period].add(click.visitor)
 
     async with fresh(tmp_path_factory.mktemp("store") / "test.db") as database:
-        store = SqliteClickStore(database, count_bots=count_bots, values_max=values_max)
+        store = SqliteClickStore(count_bots=count_bots, values_max=values_max)
         ids = [i for batch in batches for i in await database.transaction(lambda tx, b=batch: store.append(tx, b))]
         events = await rows(
             database,
@@ -220,7 +224,7 @@ async def test_tables_equal_the_naive_count(
 
 
 async def test_a_set_grows_over_many_batches_and_stays_exact(database: Database) -> None:
-    store = SqliteClickStore(database, count_bots=True, values_max=1000)
+    store = SqliteClickStore(count_bots=True, values_max=1000)
     for start in range(0, 30_000, 10_000):
         batch = [a_click(visitor=a_visitor(number)) for number in range(start, start + 12_000)]
         await database.transaction(lambda tx, b=batch: store.append(tx, b))  # type: ignore[misc] # a lambda's default

@@ -48,7 +48,7 @@ def reader(database: SqliteDatabase) -> SqliteStatsReader:
 
 
 async def record(database: Database, *clicks: Click) -> None:
-    store = SqliteClickStore(database, count_bots=True, values_max=1000)
+    store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, clicks))
 
 
@@ -175,7 +175,7 @@ async def test_statements_seek_and_never_scan(database: Database, name: str) -> 
 async def test_what_came_too_late_to_be_kept_apart_is_other_and_comes_last(
     reader: SqliteStatsReader, database: Database
 ) -> None:
-    store = SqliteClickStore(database, count_bots=True, values_max=2)
+    store = SqliteClickStore(count_bots=True, values_max=2)
     hour = at("2027-01-15 08:00")
     names = ["b", "a", "c", "d", "c", "a", "e"]
     for half in (names[:4], names[4:]):

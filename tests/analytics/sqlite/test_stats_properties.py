@@ -121,10 +121,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         database = runner.run(stack.enter_async_context(opened(path)))
-        stores = {
-            count_bots: SqliteClickStore(database, count_bots=count_bots, values_max=1000)
-            for count_bots in (True, False)
-        }
+        stores = {count_bots: SqliteClickStore(count_bots=count_bots, values_max=1000) for count_bots in (True, False)}
         services = {
             count_bots: AnalyticsService(
                 links=a_link_service(store=links, clock=clock),
