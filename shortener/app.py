@@ -7,29 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shortener.accounts import AccountService
-from shortener.accounts import rest as accounts_rest
+from shortener.accounts.api import account_operations
 from shortener.accounts.module import open_accounts
-from shortener.analytics import rest as analytics_rest
+from shortener.analytics.api import analytics_operations
 from shortener.analytics.clients.recorder import ClickRecorder
 from shortener.analytics.module import open_analytics
-from shortener.analytics.rpc import AnalyticsRpc
 from shortener.analytics.service import AnalyticsService
+from shortener.api import Operation
 from shortener.clock import Clock, system_clock
 from shortener.config.sections import Config
 from shortener.core import Core, open_core
 from shortener.idempotency.module import open_replays
 from shortener.ids import NewId, random_id
 from shortener.links import LinkService
-from shortener.links import rest as links_rest
+from shortener.links.api import link_operations
 from shortener.links.cache import CachedLinkStore
 from shortener.links.lists.screen import Screen
 from shortener.links.module import open_links
-from shortener.links.rpc import UrlRpc
-from shortener.privacy import rest as privacy_rest
+from shortener.privacy.api import privacy_operations
 from shortener.privacy.module import Privacy, open_privacy
-from shortener.privacy.rpc import PrivacyRpc
-from shortener.rest.routes import Route
-from shortener.rpc.callers import caller_of
 from shortener.storage import files
 from shortener.storage.sqlite.faults import unusable
 from shortener.tasks import finish
@@ -50,10 +46,8 @@ class App:
     screen: Screen | None
     """What is kept from visitors by the operator's lists; None without any."""
     clicks: ClickRecorder
-    urls: UrlRpc
-    users: PrivacyRpc
-    statistics: AnalyticsRpc
-    routes: list[Route]
+    operations: list[Operation]
+    """What callers can ask for, over both wires."""
 
 
 @asynccontextmanager
@@ -79,7 +73,6 @@ async def _open(core: Core) -> App:
     links = await open_links(core, replays, is_erased=accounts.is_erased)
     analytics = await open_analytics(core, links.service, replays)
     privacy = await open_privacy(core, accounts, links.service)
-    caller = caller_of(core.config.grpc, core.client_addresses)
     return App(
         core=core,
         addresses={},
@@ -90,15 +83,12 @@ async def _open(core: Core) -> App:
         cache=links.cache,
         screen=links.screen,
         clicks=analytics.recorder,
-        urls=UrlRpc(links.service),
-        users=PrivacyRpc(accounts, privacy.exporter, privacy.erasure, caller=caller),
-        statistics=AnalyticsRpc(analytics.service),
-        routes=[
-            *accounts_rest.routes(accounts),
-            *privacy_rest.routes(
+        operations=[
+            *account_operations(accounts),
+            *privacy_operations(
                 accounts, privacy.exporter, privacy.erasure, exports_max=core.config.gateway.exports_max
             ),
-            *links_rest.routes(links.service),
-            *analytics_rest.routes(analytics.service),
+            *link_operations(links.service),
+            *analytics_operations(analytics.service),
         ],
     )

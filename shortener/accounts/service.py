@@ -22,6 +22,7 @@ from shortener.accounts.model import (
 )
 from shortener.accounts.ports import AccountStore, Claims, IssuedToken, Passwords, Tokens
 from shortener.accounts.throttle import LoginThrottle
+from shortener.caller import TRUSTED, Caller
 from shortener.clock import Clock
 from shortener.tx import Transactions, Tx
 
@@ -69,29 +70,28 @@ class AccountService:
         versions = await self._store.token_versions()
         self._token_versions.update((str(account_id), version) for account_id, version in versions.items())
 
-    async def register(self, email: str, password: str, name: str, *, address: str = "") -> SignedIn:
+    async def register(self, email: str, password: str, name: str, *, caller: Caller = TRUSTED) -> SignedIn:
         """Make an account without a username, and a token for it.
 
-        `address` is where the caller is, empty for a trusted one. Raises `errors.Forbidden` when registration is
-        closed to the caller, `errors.Invalid`, and `errors.Conflict` naming `email` when it is registered already.
+        Raises `errors.Forbidden` when registration is closed to the caller, `errors.Invalid`, and `errors.Conflict`
+        naming `email` when it is registered already.
         """
-        self._check_registration(address)
+        self._check_registration(caller)
         email, password, name = parse_email(email), parse_password(password), parse_name(name)
         account = await self._create(email, "", name, password)
         return SignedIn(account, self._tokens.issue(account))
 
-    async def login(self, email: str, password: str, *, address: str = "") -> SignedIn:
+    async def login(self, email: str, password: str, *, caller: Caller = TRUSTED) -> SignedIn:
         """Check email and password, and make a token.
 
-        `address` is where the caller is, empty for a trusted one: others are slowed down when too many logins fail,
-        by `errors.Exhausted`. Raises `errors.Invalid` when email or password is missing, else
-        `errors.Unauthenticated` with one message for all causes. Whether the account exists shows neither in the
-        answer nor in the time it takes.
+        Callers who are not trusted are slowed down when too many logins fail, by `errors.Exhausted`. Raises
+        `errors.Invalid` when email or password is missing, else `errors.Unauthenticated` with one message for all
+        causes. Whether the account exists shows neither in the answer nor in the time it takes.
         """
-        account = (await self._checked(email, password, address)).account
+        account = (await self._checked(email, password, caller)).account
         return SignedIn(account, self._tokens.issue(account))
 
-    async def _checked(self, email: str, password: str, address: str) -> Credentials:
+    async def _checked(self, email: str, password: str, caller: Caller) -> Credentials:
         """Return the credentials that email and password fit. Raises what `login` raises."""
         if not email:
             raise errors.Invalid("email is required", field="email")
@@ -104,7 +104,7 @@ class AccountService:
             account, is_possible, password = email, False, ""
         else:
             account, is_possible = email_key(email), True
-        with self._throttle.attempt(account, address) as attempt:
+        with self._throttle.attempt(account, caller) as attempt:
             credentials = await self._store.find_credentials(email) if is_possible else None
             matches = await self._passwords.verify(credentials.password_hash if credentials else None, password)
             attempt.succeeded = matches and credentials is not None
@@ -173,13 +173,13 @@ class AccountService:
 
         return await self._transactions(change)
 
-    async def create_user(self, email: str, username: str, password: str, *, address: str = "") -> Account:
+    async def create_user(self, email: str, username: str, password: str, *, caller: Caller = TRUSTED) -> Account:
         """Make an account with a username, which is its name as well.
 
-        `address` is where the caller is, empty for a trusted one. Raises `errors.Forbidden` when registration is
-        closed to the caller, `errors.Invalid`, and `errors.Conflict` naming `email` or `username` when it is taken.
+        Raises `errors.Forbidden` when registration is closed to the caller, `errors.Invalid`, and `errors.Conflict`
+        naming `email` or `username` when it is taken.
         """
-        self._check_registration(address)
+        self._check_registration(caller)
         email, username, password = parse_email(email), parse_username(username), parse_password(password)
         return await self._create(email, username, username, password)
 
@@ -216,21 +216,21 @@ class AccountService:
             return parse_account_id(user_id)
         raise errors.NotFound("user not found")
 
-    async def check_password(self, user_id: str, password: str, *, address: str = "") -> int:
+    async def check_password(self, user_id: str, password: str, *, caller: Caller = TRUSTED) -> int:
         """Return the id of an authenticated caller who knows the password, too.
 
         Guesses are slowed down as those of `login` are. Raises what that raises.
         """
-        return (await self._confirmed(user_id, password, address, field="password")).id
+        return (await self._confirmed(user_id, password, caller, field="password")).id
 
-    async def change_password(self, user_id: str, *, old: str, new: str, address: str = "") -> SignedIn:
+    async def change_password(self, user_id: str, *, old: str, new: str, caller: Caller = TRUSTED) -> SignedIn:
         """Give an authenticated caller who knows the old password a new one, and a new token; all earlier tokens end.
 
         Guesses at the old one are slowed down as those of `login` are. Raises what that raises, and
         `errors.Invalid` naming `old_password` or `new_password`.
         """
         new = parse_password(new, "new_password")
-        account = await self._confirmed(user_id, old, address, field="old_password")
+        account = await self._confirmed(user_id, old, caller, field="old_password")
         changed = await self._change_password(account.id, new, expected=account.token_version)
         return SignedIn(changed, self._tokens.issue(changed))
 
@@ -242,12 +242,12 @@ class AccountService:
         new = parse_password(new, "new_password")
         return (await self._change_password(await self.find_id(user_id, email), new)).id
 
-    async def _confirmed(self, user_id: str, password: str, address: str, *, field: str) -> Account:
+    async def _confirmed(self, user_id: str, password: str, caller: Caller, *, field: str) -> Account:
         """Return the account of an authenticated caller who knows its password. Raises what `login` raises."""
         if not password:
             raise errors.Invalid(f"{field} is required", field=field)
         account = await self.profile_of(user_id)
-        confirmed = (await self._checked(account.email, password, address)).account
+        confirmed = (await self._checked(account.email, password, caller)).account
         if confirmed.id != account.id:  # the address has just become another account's
             raise errors.Unauthenticated("invalid email or password")
         return confirmed
@@ -301,8 +301,8 @@ class AccountService:
         """Note that nothing is left of an erased account."""
         await self._transactions(lambda tx: self._store.finish_erasure(tx, account_id))
 
-    def _check_registration(self, address: str) -> None:
-        if address and not self._registration_is_open:
+    def _check_registration(self, caller: Caller) -> None:
+        if not caller.is_trusted and not self._registration_is_open:
             raise errors.Forbidden("registration is closed")
 
     async def _create(self, email: str, username: str, name: str, password: str) -> Account:

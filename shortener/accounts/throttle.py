@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from shortener.caller import Caller
 from shortener.config import sections
 from shortener.limits import Limiter, Rate, Take, address_key, take_all
 from shortener.limits.limiter import Timer
@@ -61,17 +62,17 @@ class LoginThrottle:
         }
 
     @contextmanager
-    def attempt(self, account: str, address: str) -> Iterator["Attempt"]:
+    def attempt(self, account: str, caller: Caller) -> Iterator["Attempt"]:
         """Try to log in at `account` (its email in normal form, or what was sent instead of one) within the block.
 
         The block sets the attempt's `succeeded`; when it does not get so far, nothing was tried. Raises
-        `errors.Exhausted` when nothing may be tried now. An empty address is a trusted caller, who always may.
+        `errors.Exhausted` when nothing may be tried now. A trusted caller always may.
         """
         attempt = Attempt()
-        if not address:
+        if caller.is_trusted:
             yield attempt
             return
-        account_key, address = self._digest(account), address_key(address)
+        account_key, address = self._digest(account), address_key(caller.address)
         pair = self._digest(f"{account_key} {address}")
         failing = self._failing(account_key, address, pair)
         attempts = Take(self._attempts, pair if pair in self._known else address)

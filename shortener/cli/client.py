@@ -2,22 +2,24 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import grpclib
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped] # ships no annotations
 from grpclib.client import Channel
 
+from shortener.api import Operation, by_path
+from shortener.caller import TRUSTED
 from shortener.config.loading import service_token
 from shortener.config.sections import Config
 from shortener.errors import Conflict, OperatorError
-from shortener.gen.analytics import AnalyticsServiceBase, AnalyticsServiceStub
-from shortener.gen.url import UrlServiceBase, UrlServiceStub
-from shortener.gen.user import UserServiceBase, UserServiceStub
+from shortener.gen.analytics import AnalyticsServiceStub
+from shortener.gen.url import UrlServiceStub
+from shortener.gen.user import UserServiceStub
 from shortener.server.sockets import join
 from shortener.server.tls import client_context
 from shortener.storage import files
@@ -33,9 +35,9 @@ T = TypeVar("T")
 class Api:
     """The three services; in process or far away, they are called alike."""
 
-    urls: UrlServiceStub | UrlServiceBase
-    users: UserServiceStub | UserServiceBase
-    analytics: AnalyticsServiceStub | AnalyticsServiceBase
+    urls: UrlServiceStub
+    users: UserServiceStub
+    analytics: AnalyticsServiceStub
 
 
 async def call_server(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]]) -> T:
@@ -58,7 +60,7 @@ async def call_offline(config: Config, talk: Callable[[Api], Awaitable[T]], *, c
         raise OperatorError(f"data directory {data_dir} holds no database")
     try:
         async with open_app(config) as app:
-            return await talk(Api(app.urls, app.users, app.statistics))
+            return await talk(_local(by_path(app.operations)))
     except InUseError as error:
         raise OperatorError(f"{error}: leave --offline away to work with it") from None
     except Conflict as conflict:
@@ -132,6 +134,19 @@ async def _listens(host: str, port: int) -> bool:
     except OSError:  # It hung up first; it listens all the same.
         return True
     return True
+
+
+def _local(operations: Mapping[str, Operation]) -> Api:
+    """Return stubs that call the operations of this process instead of a server's."""
+
+    async def call(path: str, request: object, _: object, **__: object) -> object:
+        return await operations[path].function(request, TRUSTED)
+
+    channel = cast("Channel", None)
+    api = Api(UrlServiceStub(channel), UserServiceStub(channel), AnalyticsServiceStub(channel))
+    for stub in (api.urls, api.users, api.analytics):
+        vars(stub)["_unary_unary"] = call
+    return api
 
 
 @asynccontextmanager

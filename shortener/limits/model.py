@@ -3,8 +3,8 @@
 import ipaddress
 from typing import Literal
 
-Kind = Literal["creates", "registrations"]
-"""What is counted before it is done. Misses are counted when they happen; logins are the accounts' own."""
+Counted = Literal["creates", "registrations", "misses"]
+"""What a request counts as: before it is done, but for misses, which count when they happen. Logins are not here."""
 
 _KEY_LENGTH_MAX = 64
 _V6_NETWORK_BYTES = 8

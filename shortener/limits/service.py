@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping
 
+from shortener.caller import Caller
 from shortener.config import sections
 from shortener.limits.limiter import Limiter, Rate, Take, Timer, check_all, take_all
-from shortener.limits.model import Kind, address_key
+from shortener.limits.model import Counted, address_key
 
 _MISSES = "too many requests for what does not exist"
 
@@ -35,18 +36,25 @@ class RateLimits:
             "misses": self._misses,
         }
 
-    def admit(self, kind: Kind, address: str, account_id: str = "") -> None:
-        """Count one request of this kind. Raises `errors.Exhausted` when there were too many; then it is not counted.
+    def admit(self, kind: Counted, caller: Caller) -> None:
+        """Count one request of this kind, but for a miss, which is none yet.
 
-        `account_id` is who calls, if that is proven: what a caller may freely claim would use up someone else's.
+        Raises `errors.Exhausted` when there were too many; then it is not counted.
+
+        Creates count by account only where that is proven: what anyone may claim would use up someone else's.
         """
-        key = address_key(address)
+        if caller.is_trusted:
+            return
+        key = address_key(caller.address)
+        if kind == "misses":
+            self.check_misses(caller.address)
+            return
         if kind == "registrations":
             take_all([Take(self._registrations, key)], "too many registrations from this address")
             return
         takes = [Take(self._creates_by_address, key)]
-        if account_id:
-            takes.append(Take(self._creates_by_account, account_id))
+        if caller.account:
+            takes.append(Take(self._creates_by_account, caller.account))
         take_all(takes, "too many links created from this address or by this account")
 
     def are_too_many(self, address: str) -> bool:

@@ -1,20 +1,15 @@
-"""Who is calling: the principal of one request, and how a header names it."""
+"""How a request's header names its caller."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from shortener import errors
+from shortener.caller import Caller
 
+Authenticate = Callable[[str, str], Awaitable[Caller]]
+"""Takes a bearer token and an address and returns who calls from there.
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The authenticated caller of one request. `user_id` is the account's id, in decimal."""
-
-    user_id: str
-
-
-Authenticate = Callable[[str], Awaitable[Principal]]
-"""Turns a bearer token into its principal; raises `errors.Unauthenticated` for any token it does not accept."""
+Raises `errors.Unauthenticated` for any token that it does not accept.
+"""
 
 
 def bearer_token(header: str | None) -> str:

@@ -1,44 +1,34 @@
-"""Mounts REST routes on aiohttp: parses requests into `Call`s, runs the handlers, renders their `Reply`s."""
+"""Mounts operations on aiohttp by their routes: parses requests into messages, runs operations, renders answers."""
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import betterproto
 from aiohttp import web
 
 from shortener import errors
+from shortener.api import Content, Operation, Query, Route
+from shortener.caller import Caller
+from shortener.config.sections import Gateway, Grpc
 from shortener.errors import Code
+from shortener.limits import RateLimits
 from shortener.net.addresses import ClientAddresses
 from shortener.net.statuses import TABLE
 from shortener.rest import json_codec as jsonio
-from shortener.rest.auth import Authenticate, Principal, bearer_token
+from shortener.rest.auth import Authenticate, bearer_token
 from shortener.rest.problems import http_problem, problem
-from shortener.rest.routes import Admit, Call, Query, Reply, Route
 from shortener.rest.streams import streamed
-from shortener.rpc.idempotency import HEADER, one_key
+from shortener.rpc.idempotency import HEADER, REPLAYED, one_key
 
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
 _INT64_MAX = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class GatewaySettings:
-    """`body_size_max` bytes of a request body, which must arrive within `body_timeout_seconds`.
-
-    A handler gets `timeout_seconds`, or `slow_timeout_seconds` where its route is `slow`: statistics.
-    """
-
-    body_size_max: int
-    body_timeout_seconds: float
-    timeout_seconds: float
-    slow_timeout_seconds: float
-
-
-def new_app(settings: GatewaySettings, *middlewares: Callable[..., Awaitable[web.StreamResponse]]) -> web.Application:
+def new_app(section: Gateway, *middlewares: Callable[..., Awaitable[web.StreamResponse]]) -> web.Application:
     """Return an application whose bodies are bounded; the first middleware is the outermost."""
-    return web.Application(middlewares=list(middlewares), client_max_size=settings.body_size_max)
+    return web.Application(middlewares=list(middlewares), client_max_size=section.body_size_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +37,39 @@ class Door:
 
     authenticate: Authenticate
     addresses: ClientAddresses
-    admit: Admit
+    limits: RateLimits
 
-    def address(self, request: web.Request) -> str:
-        """Return the client's address. One that nobody knows has a name, so that it cannot pass for trusted."""
+    async def caller(self, request: web.Request, route: Route) -> tuple[Caller, dict[str, str]]:
+        """Return who calls, and the fields of the request that this fills. Raises `errors.Unauthenticated`."""
         forwarded = tuple(request.headers.getall("X-Forwarded-For", ()))
-        return self.addresses.client(request.remote or "", forwarded) or "unknown"
+        address = self.addresses.client(request.remote or "", forwarded) or "unknown"
+        if not route.auth:
+            return Caller(address=address), {}
+        headers = request.headers.getall("Authorization", [])
+        token = bearer_token(headers[0] if len(headers) == 1 else None)
+        caller = await self.authenticate(token, address)
+        values = {"user_id": caller.account, "token": token}
+        return caller, {name: values[name] for name in route.fills}
 
 
-def mount(app: web.Application, routes: Sequence[Route], *, door: Door, settings: GatewaySettings) -> None:
-    """Add `routes` to `app`. GET routes answer HEAD too; a known path with another method is 405 with `Allow`.
+def mount(
+    app: web.Application, operations: Sequence[Operation], *, door: Door, gateway: Gateway, timeouts: Grpc
+) -> None:
+    """Add the `operations` that have a route. GET routes answer HEAD too; another method is 405 with `Allow`.
 
-    The handlers raise the domain's errors: `problems.problems` belongs around them.
+    They raise the domain's errors: `problems.problems` belongs around them. An operation gets the default deadlines of
+    gRPC.
     """
     methods: dict[str, set[str]] = {}
-    for route in routes:
-        app.router.add_route(route.method, route.path, _handler(route, door, settings))
-        methods.setdefault(route.path, set()).add(route.method)
-        if route.method == "GET":
-            app.router.add_route("HEAD", route.path, _handler(route, door, settings))
-            methods[route.path].add("HEAD")
+    for operation in operations:
+        route = operation.route
+        if route is None:
+            continue
+        seconds = timeouts.statistics_timeout_seconds if operation.slow else timeouts.timeout_seconds
+        handler = _handler(operation, route, door, seconds, gateway.body_timeout_seconds)
+        for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
+            app.router.add_route(method, route.path, handler)
+            methods.setdefault(route.path, set()).add(method)
     for path, allowed in methods.items():
         if "{" not in path:  # or a pattern that fits it too would take the other methods
             app.router.add_route("*", path, _refuser(allowed))
@@ -80,61 +83,61 @@ def _refuser(allowed: set[str]) -> Callable[[web.Request], Awaitable[web.StreamR
 
 
 def _handler(
-    route: Route, door: Door, settings: GatewaySettings
+    operation: Operation, route: Route, door: Door, seconds: float, part_seconds: float
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    seconds = settings.slow_timeout_seconds if route.slow else settings.timeout_seconds
+    kind, function, counted = operation.request, operation.function, operation.limit
+    hidden = frozenset(route.fills)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = await _principal(request, door.authenticate) if route.auth else None
-        query = {query.name: _query_value(request, query) for query in route.query}
-        content = b""
-        if route.body is not None:
-            refusal = _refused_body(request)
-            if refusal is not None:
-                return refusal
-            try:
-                async with asyncio.timeout(settings.body_timeout_seconds):
-                    content = await request.read()
-            except TimeoutError:
-                response = http_problem(408, "the body did not arrive in time")
-                response.force_close()
-                return response
-            except web.RequestPayloadError:
-                return http_problem(400, "the body is not framed as RFC 9112 has it")
-        call = Call(
-            principal=principal,
-            path=dict(request.match_info),
-            query=query,
-            body=_body(route, content),
-            address=door.address(request),
-            idempotency_key=one_key(request.headers.getall(HEADER, [])) if route.takes_key else None,
-        )
-        if route.limit is not None:
-            door.admit(route.limit, call.address, principal.user_id if principal else "")
-        return await _run(route, call, seconds, request, settings.body_timeout_seconds)
+        caller, filled = await door.caller(request, route)
+        fields: dict[str, str | int] = {query.name: _query_value(request, query) for query in route.query}
+        if route.has_body:
+            body = await _body(request, part_seconds)
+            if isinstance(body, web.Response):
+                return body
+            message = jsonio.message_from(kind, jsonio.read_object(body), hidden=hidden)
+        else:
+            message = kind()
+        for name, value in (fields | dict(request.match_info) | filled).items():
+            setattr(message, name, value)
+        key = one_key(request.headers.getall(HEADER, [])) if operation.takes_key else None
+        if counted is not None and counted != "misses":
+            door.limits.admit(counted, caller)
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                reply = await (function(message, caller, key) if operation.takes_key else function(message, caller))
+                if not isinstance(reply, Content):
+                    return await _rendered(route, reply, {REPLAYED: "true"} if key and key.replayed else {})
+                first = reply.body if isinstance(reply.body, bytes) else await anext(reply.body, b"")
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            title = TABLE[Code.DEADLINE].title
+            return problem(504, Code.DEADLINE.value, title, f"no answer within {seconds:g} seconds")
+        headers = {"Cache-Control": "no-store", **reply.headers, "Content-Type": reply.content_type}
+        if isinstance(reply.body, bytes):
+            return web.Response(body=first, headers=headers)
+        return await streamed(request, reply.body, first, headers, part_seconds)
 
     return handle
 
 
-async def _run(
-    route: Route, call: Call, seconds: float, request: web.Request, part_seconds: float
-) -> web.StreamResponse:
+async def _body(request: web.Request, seconds: float) -> bytes | web.Response:
+    """Return the body, or the answer to one that is refused, by its headers before anything of it is read."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        return http_problem(415, "compressed bodies are not accepted", {"Accept-Encoding": "identity"})
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        return http_problem(415, "the body must be application/json in UTF-8", {"Accept": "application/json"})
     try:
-        async with asyncio.timeout(seconds) as deadline:
-            reply = await route.handler(call)
-            if reply.stream is None:
-                return await _rendered(reply)
-            first = await anext(reply.stream, b"")
-        return await streamed(request, reply, first, part_seconds)
+        async with asyncio.timeout(seconds):
+            return await request.read()
     except TimeoutError:
-        if not deadline.expired():
-            raise
-        return problem(504, Code.DEADLINE.value, TABLE[Code.DEADLINE].title, f"no answer within {seconds:g} seconds")
-
-
-async def _principal(request: web.Request, authenticate: Authenticate) -> Principal:
-    headers = request.headers.getall("Authorization", [])
-    return await authenticate(bearer_token(headers[0] if len(headers) == 1 else None))
+        response = http_problem(408, "the body did not arrive in time")
+        response.force_close()
+        return response
+    except web.RequestPayloadError:
+        return http_problem(400, "the body is not framed as RFC 9112 has it")
 
 
 def _query_value(request: web.Request, query: Query) -> str | int:
@@ -157,27 +160,9 @@ def _query_value(request: web.Request, query: Query) -> str | int:
     return number
 
 
-def _refused_body(request: web.Request) -> web.Response | None:
-    """Judge a body by its headers, before anything of it is read."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        return http_problem(415, "compressed bodies are not accepted", {"Accept-Encoding": "identity"})
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        return http_problem(415, "the body must be application/json in UTF-8", {"Accept": "application/json"})
-    return None
-
-
-def _body(route: Route, content: bytes) -> betterproto.Message | None:
-    if route.body is None:
-        return None
-    return jsonio.message_from(route.body, jsonio.read_object(content), hidden=route.body_hides)
-
-
-async def _rendered(reply: Reply) -> web.Response:
-    headers = {"Cache-Control": "no-store", **reply.headers}
-    if reply.message is not None:
-        headers["Content-Type"] = "application/json"
-        return web.Response(status=reply.status, body=await jsonio.render(reply.message), headers=headers)
-    if reply.content_type:
-        headers["Content-Type"] = reply.content_type
-    return web.Response(status=reply.status, body=reply.content or None, headers=headers)
+async def _rendered(route: Route, reply: Any, headers: dict[str, str]) -> web.Response:
+    headers |= {"Cache-Control": "no-store", **(route.headers(reply) if route.headers else {})}
+    if route.status == 204:
+        return web.Response(status=204, headers=headers)
+    headers["Content-Type"] = "application/json"
+    return web.Response(status=route.status, body=await jsonio.render(reply), headers=headers)

@@ -6,10 +6,10 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from shortener.api import Operation, Query, Route
 from shortener.errors import Code
 from shortener.net.statuses import TABLE
 from shortener.rest.problems import HTTP_PROBLEMS, MEDIA_TYPE
-from shortener.rest.routes import Query, Route
 from shortener.rpc.descriptors import comments, descriptor
 from shortener.rpc.idempotency import HEADER, REPLAYED
 
@@ -55,19 +55,20 @@ _TITLES = {row.http: row.title for row in TABLE.values()} | {
 _path_parameters = re.compile(r"\{(\w+)\}").findall
 
 
-def document(routes: Sequence[Route], *, title: str, version: str, description: str) -> Json:
-    """Return the OpenAPI document of `routes` and of the operators' routes beside them."""
+def document(operations: Sequence[Operation], *, title: str, version: str, description: str) -> Json:
+    """Return the OpenAPI document of the `operations` that have a route, and of the operators' routes beside them."""
     schemas: dict[str, Json] = {"Problem": _PROBLEM}
     paths: dict[str, Json] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    offered = [(operation, operation.route) for operation in operations if operation.route is not None]
+    for operation, route in offered:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(operation, route, schemas)
     for path, (summary, media_type, may_be_unready) in _OPERATIONS.items():
         paths[path] = {"get": _plain_operation(path, summary, media_type, may_be_unready=may_be_unready)}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description, "license": _LICENSE},
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys([*(_tag(route.path) for route in routes), "operations"])],
+        "tags": [{"name": name} for name in dict.fromkeys([*(_tag(route.path) for _, route in offered), "operations"])],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
@@ -80,9 +81,9 @@ def document(routes: Sequence[Route], *, title: str, version: str, description: 
 _LICENSE = {"name": "MIT", "identifier": "MIT"}
 
 
-def _operation(route: Route, schemas: dict[str, Json]) -> Json:
+def _operation(operation: Operation, route: Route, schemas: dict[str, Json]) -> Json:
     parameters = [_path_parameter(name) for name in _path_parameters(route.path)]
-    operation: Json = {
+    said: Json = {
         "operationId": _operation_id(route.method, route.path),
         "summary": route.summary,
         "tags": [_tag(route.path)],
@@ -90,16 +91,16 @@ def _operation(route: Route, schemas: dict[str, Json]) -> Json:
         "parameters": [
             *parameters,
             *(_query_parameter(query) for query in route.query),
-            *([_KEY] if route.takes_key else []),
+            *([_KEY] if operation.takes_key else []),
         ],
-        "responses": {str(route.status): _success(route, schemas)},
+        "responses": {str(route.status): _success(operation, route, schemas)},
     }
-    if route.body is not None:
-        content = {"application/json": {"schema": _body_schema(descriptor(route.body), route.body_hides, schemas)}}
-        operation["requestBody"] = {"required": True, "content": content}
+    if route.has_body:
+        schema = _body_schema(descriptor(operation.request), route.fills, schemas)
+        said["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     for status in sorted(_failures(route)):
-        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
-    return operation
+        said["responses"][str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
+    return said
 
 
 def _plain_operation(path: str, summary: str, media_type: str, *, may_be_unready: bool) -> Json:
@@ -154,17 +155,17 @@ _REPLAYED: Json = {
 }
 
 
-def _success(route: Route, schemas: dict[str, Json]) -> Json:
+def _success(operation: Operation, route: Route, schemas: dict[str, Json]) -> Json:
     if route.media_types:
         content: Json = {media_type: {} for media_type in route.media_types}
         return {"description": "OK", "content": content}
-    if route.reply is None:
+    if route.status == 204:
         return {"description": "Done"}
     response: Json = {
         "description": "Created" if route.status == 201 else "OK",
-        "content": {"application/json": {"schema": _reference(descriptor(route.reply), schemas)}},
+        "content": {"application/json": {"schema": _reference(descriptor(operation.reply), schemas)}},
     }
-    if route.takes_key:
+    if operation.takes_key:
         response["headers"] = _REPLAYED
     return response
 
@@ -174,7 +175,7 @@ def _failures(route: Route) -> set[int]:
     statuses = {TABLE[code].http for code in (*route.errors, Code.INTERNAL, Code.UNAVAILABLE, Code.DEADLINE)}
     if route.auth:
         statuses.add(401)
-    if route.body is not None:
+    if route.has_body:
         statuses |= {400, 408, 413, 415}
     if route.query:
         statuses.add(400)
@@ -211,7 +212,7 @@ def _reference(message: Descriptor, schemas: dict[str, Json]) -> Json:
     return {"$ref": f"#/components/schemas/{message.name}"}
 
 
-def _body_schema(message: Descriptor, hidden: frozenset[str], schemas: dict[str, Json]) -> Json:
+def _body_schema(message: Descriptor, hidden: tuple[str, ...], schemas: dict[str, Json]) -> Json:
     """Return a reference to the schema of a body, without the fields that a REST caller may not set."""
     fields = [field for field in message.fields if field.name not in hidden]
     required = [field.name for field in fields if _comment(field).startswith(_REQUIRED)]

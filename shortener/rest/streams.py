@@ -2,30 +2,30 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
 from shortener.rest.problems import SECURITY_HEADERS
-from shortener.rest.routes import Reply
 
 _log = logging.getLogger(__name__)
 
 
-async def streamed(request: web.Request, reply: Reply, first: bytes, part_seconds: float) -> web.StreamResponse:
-    """Send the stream of a reply, whose first part has been taken already.
+async def streamed(
+    request: web.Request, parts: AsyncIterator[bytes], first: bytes, headers: Mapping[str, str], part_seconds: float
+) -> web.StreamResponse:
+    """Send a stream, whose first part has been taken already.
 
     The client must take each part within `part_seconds`. The connection is broken off when it does not, or when
     making a part fails: the end of the last chunk is then missing, and nobody takes what came for the whole.
     """
-    assert reply.stream is not None
-    headers = {"Cache-Control": "no-store", **SECURITY_HEADERS, **reply.headers, "Content-Type": reply.content_type}
-    response = web.StreamResponse(status=reply.status, headers=headers)
+    response = web.StreamResponse(headers={**SECURITY_HEADERS, **headers})
     try:
         await response.prepare(request)
         if request.method != "HEAD":
             async with asyncio.timeout(part_seconds):
                 await response.write(first)
-            async for part in reply.stream:
+            async for part in parts:
                 async with asyncio.timeout(part_seconds):
                     await response.write(part)
     except Exception as error:  # noqa: BLE001 - the answer has begun: there is no other way to tell than to break it off
@@ -34,6 +34,6 @@ async def streamed(request: web.Request, reply: Reply, first: bytes, part_second
         if request.transport is not None:
             request.transport.abort()
     finally:
-        if close := getattr(reply.stream, "aclose", None):
+        if close := getattr(parts, "aclose", None):
             await close()
     return response

@@ -12,14 +12,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from grpclib import GRPCError
-from grpclib.const import Handler, Status
+from grpclib.const import Cardinality, Handler, Status
 
 from shortener import errors
+from shortener.api import Operation, by_path
+from shortener.caller import TRUSTED
 from shortener.errors import Code
 from shortener.ids import NewId
+from shortener.limits import RateLimits
 from shortener.observe.log import OncePerSecond
 from shortener.observe.request_log import OFF, RequestLog
+from shortener.rpc.callers import CallerOf
 from shortener.rpc.details import to_grpc
+from shortener.rpc.idempotency import key_of
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +33,11 @@ Observe = Callable[[str, Status, float], None]
 
 Admits = Callable[[str, "str | bytes | None"], bool]
 """Told a method's path and the `authorization` of a call, says whether the call is let in."""
+
+
+def _observe_nothing(path: str, status: Status, seconds: float) -> None:
+    pass
+
 
 _LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
 """Refusals that are logged, a line a second of each method and code at most: an overload must not become two."""
@@ -51,12 +61,39 @@ class Wrapped:
         return dict(self._mapping)
 
 
-async def received(stream: Any) -> Any:
-    """Return the request of a unary call. Raises `errors.Invalid` when there is none."""
-    request = await stream.recv_message()
-    if request is None:
-        raise errors.Invalid("malformed request")
-    return request
+def mounted(
+    operations: Sequence[Operation], *, caller_of: CallerOf | None = None, limits: RateLimits | None = None
+) -> "Wrapped":
+    """Return the operations that gRPC offers as a service. Without `caller_of` every caller is trusted.
+
+    `limits` count what callers ask for who are not; creates by address alone, since any `user_id` may be claimed.
+    """
+    return Wrapped({path: _handler(each, caller_of, limits) for path, each in by_path(operations).items()})
+
+
+def _handler(operation: Operation, caller_of: CallerOf | None, limits: RateLimits | None) -> Handler:
+    function, limit, missing = operation.function, operation.limit, operation.missing
+
+    async def call(stream: Any) -> None:  # the stream's type is the server's own
+        caller = TRUSTED if caller_of is None else caller_of(stream)
+        counted = None if caller is TRUSTED else limits
+        if counted is not None and limit is not None:
+            counted.admit(limit, caller)
+        request = await stream.recv_message()
+        if request is None:
+            raise errors.Invalid("malformed request")
+        try:
+            reply = await (function(request, caller, key_of(stream)) if takes_key else function(request, caller))
+        except errors.NotFound:
+            if counted is not None and limit == "misses":
+                counted.miss(caller.address)
+            if missing is not None:
+                await stream.send_message(missing())
+            raise
+        await stream.send_message(reply)
+
+    takes_key = operation.takes_key
+    return Handler(call, Cardinality.UNARY_UNARY, operation.request, operation.reply)
 
 
 def guarded(
@@ -65,7 +102,7 @@ def guarded(
     new_id: NewId,
     service_token: str = "",
     open_services: frozenset[str] = frozenset(),
-    observe: Observe | None = None,
+    observe: Observe = _observe_nothing,
     requests: RequestLog = OFF,
 ) -> list[Service]:
     """Return `services` with every handler wrapped; order and paths stay.
@@ -73,62 +110,65 @@ def guarded(
     Domain errors become statuses with google.rpc details. Any other exception is INTERNAL: the caller gets a request
     id from `new_id`, the log gets it with the traceback. With a `service_token`, callers must send it as
     `authorization: Bearer <token>`, else UNAUTHENTICATED; `open_services` (full names, such as
-    "grpc.health.v1.Health") are exempt. `observe` must neither fail nor wait. `requests` hears of calls if `observe`
-    does.
+    "grpc.health.v1.Health") are exempt. `observe` must neither fail nor wait.
     """
-    guards: list[Service] = []
-    admits = holders_of(service_token, open_services)
-    for service in services:
-        mapping = {}
-        for path, handler in service.__mapping__().items():
-            func = _translated(handler.func, path, new_id)
-            if service_token:
-                func = _admitted(func, path, admits)
-            if observe is not None:
-                lasting = handler.cardinality.server_streaming
-                func = _observed(func, path, observe, requests, may_be_slow=not lasting)
-            mapping[path] = handler._replace(func=func)
-        guards.append(Wrapped(mapping))
-    return guards
+    admits = holders_of(service_token, open_services) if service_token else None
+    return [
+        Wrapped(
+            {
+                path: handler._replace(func=_guarded(path, handler, admits, new_id, observe, requests))
+                for path, handler in service.__mapping__().items()
+            }
+        )
+        for service in services
+    ]
 
 
-Func = Callable[[Any], Awaitable[None]]  # the stream's type is the server's own
-
-
-def _translated(func: Func, path: str, new_id: NewId) -> Func:
+def _guarded(
+    path: str, handler: Handler, admits: Admits | None, new_id: NewId, observe: Observe, requests: RequestLog
+) -> Callable[[Any], Awaitable[None]]:
+    func, clock, least_seconds = handler.func, time.perf_counter, requests.least_seconds
+    may_be_slow = not handler.cardinality.server_streaming
     may_log = {code: OncePerSecond() for code in _LEVELS}
 
-    async def call(stream: Any) -> None:
+    async def call(stream: Any) -> None:  # the stream's type is the server's own
+        started = clock()
+        status, request_id = Status.OK, ""
         try:
+            if admits is not None and not admits(
+                path, stream.metadata.get("authorization") if stream.metadata else None
+            ):
+                raise GRPCError(Status.UNAUTHENTICATED, "a valid service token is required")
             await func(stream)
-        except GRPCError:
+        except GRPCError as error:
+            status = error.status
+            raise
+        except asyncio.CancelledError:  # the caller went away, or a server ended the call at its deadline
+            status = Status.DEADLINE_EXCEEDED if _is_past(stream.deadline) else Status.CANCELLED
             raise
         except errors.Failure as failure:
-            calls = may_log[failure.code]() if failure.code in _LEVELS else 0
-            if calls:
+            if failure.code in _LEVELS and (calls := may_log[failure.code]()):
                 facts = {"method": path, "code": failure.code.value, "calls": calls}
                 log.log(_LEVELS[failure.code], "call refused", extra=facts)
-            raise to_grpc(failure) from None
-        except Exception as error:  # noqa: BLE001 - the text of an unexpected exception must not leave the process
-            raise _unexpected(error, stream, path, new_id) from None
+            refusal = to_grpc(failure)
+            status = refusal.status
+            raise refusal from None
+        except Exception as error:
+            status, message = Status.DEADLINE_EXCEEDED, "deadline exceeded"
+            if not (isinstance(error, TimeoutError) and _is_past(stream.deadline)):
+                request_id = new_id()
+                status, message = Status.INTERNAL, f"internal error (request {request_id})"
+                log.error("call failed", exc_info=error, extra={"method": path, "request_id": request_id})
+            raise GRPCError(status, message) from None
+        finally:
+            seconds = clock() - started
+            observe(path, status, seconds)
+            if seconds >= least_seconds:
+                size = getattr(stream, "reply_size", None)  # the stock server's streams do not tell
+                requests.add("grpc", path, status.name, seconds, request_id=request_id, size=size,
+                             may_be_slow=may_be_slow)  # fmt: skip
 
     return call
-
-
-def _unexpected(error: Exception, stream: Any, path: str, new_id: NewId) -> GRPCError:
-    if isinstance(error, TimeoutError) and _is_past(stream.deadline):
-        return GRPCError(Status.DEADLINE_EXCEEDED, "deadline exceeded")
-    request_id = new_id()
-    log.error("call failed", exc_info=error, extra={"method": path, "request_id": request_id})
-    return _InternalError(request_id)
-
-
-class _InternalError(GRPCError):
-    """INTERNAL, and the id that tells which."""
-
-    def __init__(self, request_id: str) -> None:
-        super().__init__(Status.INTERNAL, f"internal error (request {request_id})")
-        self.request_id = request_id
 
 
 def _is_past(deadline: Any) -> bool:
@@ -148,41 +188,3 @@ def holders_of(token: str, open_services: frozenset[str] = frozenset()) -> Admit
         return hmac.compare_digest(f"{scheme.lower()} {rest}".encode(), wanted)
 
     return admits
-
-
-def _admitted(func: Func, path: str, admits: Admits) -> Func:
-    async def call(stream: Any) -> None:
-        if not admits(path, stream.metadata.get("authorization") if stream.metadata else None):
-            raise GRPCError(Status.UNAUTHENTICATED, "a valid service token is required")
-        await func(stream)
-
-    return call
-
-
-def _observed(func: Func, path: str, observe: Observe, requests: RequestLog, *, may_be_slow: bool) -> Func:
-    clock = time.perf_counter
-    least_seconds = requests.least_seconds
-
-    async def call(stream: Any) -> None:
-        started = clock()
-        status = Status.OK
-        request_id = ""
-        try:
-            await func(stream)
-        except GRPCError as error:
-            status = error.status
-            if isinstance(error, _InternalError):
-                request_id = error.request_id
-            raise
-        except asyncio.CancelledError:  # the caller went away, or a server ended the call at its deadline
-            status = Status.DEADLINE_EXCEEDED if _is_past(stream.deadline) else Status.CANCELLED
-            raise
-        finally:
-            seconds = clock() - started
-            observe(path, status, seconds)
-            if seconds >= least_seconds:
-                size = getattr(stream, "reply_size", None)  # the stock server's streams do not tell
-                requests.add("grpc", path, status.name, seconds, request_id=request_id, size=size,
-                             may_be_slow=may_be_slow)  # fmt: skip
-
-    return call

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
-from shortener.accounts.rest import authenticator
+from shortener.accounts.api import authenticator
 from shortener.app import App, open_app
 from shortener.config.loading import is_loopback, service_token
 from shortener.config.sections import Config
@@ -22,8 +22,8 @@ from shortener.rest import docs as docspage
 from shortener.rest import operations as ops
 from shortener.rest.problems import problems
 from shortener.rest.server import HttpServer
-from shortener.rpc.callers import caller_of, limited, trusted
-from shortener.rpc.guard import Admits, Service, guarded, holders_of
+from shortener.rpc.callers import callers_of
+from shortener.rpc.guard import Admits, Service, guarded, holders_of, mounted
 from shortener.rpc.health import SERVICE as HEALTH
 from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import server as h2
@@ -123,20 +123,21 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await finish(stack.aclose())  # A caller who is cancelled cuts the draining short, and nothing else.
 
 
+_PACKAGES = {"url": ("url", "user", "analytics"), "user": ("user",), "analytics": ("analytics",)}
+"""What each gRPC listener serves."""
+
+
 async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, context: ssl.SSLContext | None) -> None:
-    app = servers.app
-    caller = caller_of(app.core.config.grpc, app.core.client_addresses)
-    listeners: dict[str, Sequence[Service]] = {
-        "url": (app.urls, app.users, app.statistics),
-        "user": (app.users,),
-        "analytics": (app.statistics,),
-    }
+    app, grpc = servers.app, servers.app.core.config.grpc
     stack.push_async_callback(servers.close_rpc)
-    for name, services in listeners.items():
+    for name, packages in _PACKAGES.items():
         sock = servers.sockets.by_name[name]
-        is_open = caller is not trusted and not is_loopback(sock.getsockname()[0])
-        called = limited(services, caller=caller, limits=app.core.limits) if is_open else services
-        served = [*called, Health(servers.serving, services)]
+        callers = None if is_loopback(sock.getsockname()[0]) else callers_of(grpc, app.core.client_addresses)
+        services: list[Service] = []
+        for package in packages:
+            offered = [each for each in app.operations if each.path.startswith(f"/{package}.")]
+            services.append(mounted(offered, caller_of=callers, limits=app.core.limits))
+        served = [*services, Health(servers.serving, services)]
         served += reflection(served)
         open_services = frozenset([HEALTH])
         guards = guarded(
@@ -155,19 +156,13 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
 
 async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
     app, limits, grpc = servers.app, servers.app.core.config.gateway, servers.app.core.config.grpc
-    settings = gateway.GatewaySettings(
-        body_size_max=limits.body_size_max,
-        body_timeout_seconds=limits.body_timeout_seconds,
-        timeout_seconds=grpc.timeout_seconds,
-        slow_timeout_seconds=grpc.statistics_timeout_seconds,
-    )
-    web = gateway.new_app(settings, problems(app.core.new_id, servers.metrics.http.observe_http, servers.requests))
-    door = gateway.Door(authenticator(app.accounts), app.core.client_addresses, app.core.limits.admit)
-    gateway.mount(web, app.routes, door=door, settings=settings)
+    web = gateway.new_app(limits, problems(app.core.new_id, servers.metrics.http.observe_http, servers.requests))
+    door = gateway.Door(authenticator(app.accounts), app.core.client_addresses, app.core.limits)
+    gateway.mount(web, app.operations, door=door, gateway=limits, timeouts=grpc)
     if limits.cors_origins:
         cors.mount(web, limits.cors_origins)
     ops.mount(web, serving=servers.serving, registry=servers.metrics.registry)
-    document = openapi.document(app.routes, title="shortener", version=__version__, description=DESCRIPTION)
+    document = openapi.document(app.operations, title="shortener", version=__version__, description=DESCRIPTION)
     docspage.mount(web, document, links=app.links.short_url(""))
     servers.gateway = HttpServer(
         web, settings=limits, new_id=app.core.new_id, is_exempt=app.core.client_addresses.is_proxy

@@ -9,6 +9,7 @@ from shortener import errors
 from shortener.accounts.model import Account
 from shortener.accounts.ports import Claims, IssuedToken
 from shortener.accounts.service import AccountService, SignedIn
+from shortener.caller import Caller
 from tests.accounts.builders import an_account
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_service, a_throttle
 from tests.support.fakes import FakeClock, FakeTransactions
@@ -454,12 +455,14 @@ async def test_a_refused_change_of_the_password_changes_nothing(
 
 async def test_guesses_at_the_old_password_are_slowed_down(service: AccountService) -> None:
     await service.register(EMAIL, PASSWORD, NAME)
+    here, elsewhere = Caller(address="192.0.2.1"), Caller(address="192.0.2.2")
     for _ in range(100):
         with pytest.raises(errors.Unauthenticated):
-            await service.change_password("1", old="wrongPassword", new="otherPassword", address="192.0.2.1")
+            await service.change_password("1", old="wrongPassword", new="otherPassword", caller=here)
     with pytest.raises(errors.Exhausted):
-        await service.change_password("1", old=PASSWORD, new="otherPassword", address="192.0.2.1")
-    assert (await service.change_password("1", old=PASSWORD, new="otherPassword", address="192.0.2.2")).account.id == 1
+        await service.change_password("1", old=PASSWORD, new="otherPassword", caller=here)
+    changed = await service.change_password("1", old=PASSWORD, new="otherPassword", caller=elsewhere)
+    assert changed.account.id == 1
 
 
 async def test_of_two_changes_with_one_old_password_the_first_holds(service: AccountService) -> None:
@@ -491,11 +494,11 @@ async def test_a_password_is_set_without_the_old_one(service: AccountService) ->
 
 async def test_a_closed_registration_is_open_to_trusted_callers(closed_service: AccountService) -> None:
     for make in (
-        closed_service.register(EMAIL, "", "", address="192.0.2.1"),
-        closed_service.create_user(EMAIL, "grpcuser", PASSWORD, address="192.0.2.1"),
+        closed_service.register(EMAIL, "", "", caller=Caller(address="192.0.2.1")),
+        closed_service.create_user(EMAIL, "grpcuser", PASSWORD, caller=Caller(address="192.0.2.1")),
     ):
         with pytest.raises(errors.Forbidden):
             await make
     await closed_service.register(EMAIL, PASSWORD, NAME)
     await closed_service.create_user("grpc@example.com", "grpcuser", PASSWORD)
-    assert (await closed_service.login(EMAIL, PASSWORD, address="192.0.2.1")).account.id == 1
+    assert (await closed_service.login(EMAIL, PASSWORD, caller=Caller(address="192.0.2.1"))).account.id == 1

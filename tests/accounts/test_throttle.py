@@ -8,6 +8,7 @@ import pytest
 from shortener import errors
 from shortener.accounts.service import AccountService
 from shortener.accounts.throttle import LoginThrottle
+from shortener.caller import TRUSTED, Caller
 from shortener.clock import Clock
 from shortener.config.sections import Limits
 from tests.accounts.fakes import FakePasswords, FakeTokens, MemoryAccountStore, a_throttle
@@ -36,7 +37,7 @@ class Throttled:
     async def login(self, password: str = PASSWORD, address: str = HOME, email: str = OWNER) -> str | int:
         """Return "in", "wrong", or the seconds to wait."""
         try:
-            await self.service.login(email, password, address=address)
+            await self.service.login(email, password, caller=Caller(address=address) if address else TRUSTED)
         except errors.Unauthenticated as error:
             assert error.message == "invalid email or password"  # noqa: PT017 - it is one of three outcomes
             return "wrong"

@@ -3,8 +3,9 @@
 import pytest
 
 from shortener import errors
+from shortener.caller import TRUSTED, Caller, Kind
 from shortener.config import sections
-from shortener.limits import Kind, RateLimits, address_key
+from shortener.limits import Counted, RateLimits, address_key
 from tests.support.fakes import FakeTimer
 
 OFF = {"creates_per_minute": 0, "registrations_per_minute": 0, "misses_per_minute": 0}
@@ -35,9 +36,13 @@ def limits(**keys: int) -> tuple[RateLimits, FakeTimer]:
     return RateLimits(sections.Limits(**OFF | keys, keys_max=100), timer), timer
 
 
-def admitted(under: RateLimits, kind: Kind, address: str, account_id: str = "") -> bool:
+def at(address: str, account: str = "") -> Caller:
+    return Caller(Kind.ACCOUNT if account else Kind.ANYONE, account=account, address=address)
+
+
+def admitted(under: RateLimits, counted: Counted, address: str, account: str = "") -> bool:
     try:
-        under.admit(kind, address, account_id)
+        under.admit(counted, at(address, account))
     except errors.Exhausted:
         return False
     return True
@@ -52,7 +57,7 @@ def test_creates_count_by_address_and_by_account() -> None:
     assert admitted(under, "creates", "192.0.2.2")  # nobody proven: the address alone
     assert not admitted(under, "creates", "192.0.2.2")
     with pytest.raises(errors.Exhausted) as refusal:
-        under.admit("creates", "192.0.2.1", "1")
+        under.admit("creates", at("192.0.2.1", "1"))
     assert refusal.value.retry_after_seconds == 30
     timer.tick(30)
     assert admitted(under, "creates", "192.0.2.1", "1")
@@ -83,3 +88,19 @@ def test_misses_are_counted_after_the_fact() -> None:
     assert under.are_too_many("192.0.2.1")
     timer.tick(1)
     under.check_misses("192.0.2.1")
+
+
+def test_misses_are_refused_but_not_counted_beforehand() -> None:
+    under, _ = limits(misses_per_minute=60, misses_burst=1)
+    assert [admitted(under, "misses", "192.0.2.1") for _ in range(3)] == [True] * 3
+    under.miss("192.0.2.1")
+    assert not admitted(under, "misses", "192.0.2.1")
+
+
+def test_trusted_callers_are_not_counted() -> None:
+    under, _ = limits(creates_per_minute=1, creates_burst=1, registrations_per_minute=1, registrations_burst=1)
+    kinds: list[Counted] = ["creates", "registrations", "misses"]
+    for kind in kinds:
+        for _ in range(3):
+            under.admit(kind, TRUSTED)
+    assert all(not len(limiter) for limiter in under.limiters.values())

@@ -9,11 +9,11 @@ import pytest
 
 from shortener import errors
 from shortener.app import App
+from shortener.caller import Caller, Kind
 from shortener.links import LinkRef
-from shortener.privacy import export, rest
+from shortener.privacy import export
+from shortener.privacy.api import ExportRequest, PrivacyApi
 from shortener.privacy.export import Cursor, Exporter, parse_cursor
-from shortener.rest.auth import Principal
-from shortener.rest.routes import Call
 from tests.analytics.builders import a_click, a_visitor
 from tests.privacy.conftest import DESTINATION, EMAIL, LONG_DESTINATION, fill, register
 
@@ -160,11 +160,11 @@ class SlowExporter:
 
 async def test_one_account_leaves_places_for_the_exports_of_others(app: App) -> None:
     ids = [(await register(app, f"{name}@example.com"))[0] for name in ("a", "b", "c")]
-    export = rest.routes(app.accounts, SlowExporter(), app.privacy.erasure, exports_max=2)[0].handler  # type: ignore[arg-type] # all the route needs
+    api = PrivacyApi(app.accounts, SlowExporter(), app.privacy.erasure, exports_max=2)  # type: ignore[arg-type] # all it needs
 
     async def begun(user_id: str) -> AsyncIterator[bytes]:
-        stream = (await export(Call(principal=Principal(user_id), query={"with_clicks": ""}))).stream
-        assert stream is not None
+        stream = (await api.export_account(ExportRequest(), Caller(Kind.ACCOUNT, account=user_id))).body
+        assert not isinstance(stream, bytes)
         assert await anext(stream) == user_id.encode()
         return stream
 

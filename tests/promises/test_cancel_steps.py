@@ -14,7 +14,7 @@ import pytest
 import shortener
 from shortener.app import App, open_app
 from shortener.gen import analytics, url, user
-from shortener.rpc.guard import guarded
+from shortener.rpc.guard import guarded, mounted
 from tests.promises.agreement import assert_all_agrees
 from tests.promises.steps import When, run_cancelled_at
 
@@ -80,7 +80,7 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     storage = shortener.Storage(data_dir=str(tmp_path / "data"))
     async with open_app(shortener.Config(storage=storage)) as app:
-        services = guarded([app.urls, app.users, app.statistics], new_id=app.core.new_id)
+        services = guarded([mounted(app.operations)], new_id=app.core.new_id)
         handlers = {path: handler.func for service in services for path, handler in service.__mapping__().items()}
         made = Stage(app, handlers, itertools.count(1))
         request = user.RegisterRequest(email="me@example.com", password=PASSWORD, name="Me")

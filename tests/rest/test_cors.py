@@ -10,7 +10,7 @@ from shortener.config import loading as config
 from shortener.config.sections import Config, Gateway
 from shortener.rest import cors
 from shortener.rest.server import HttpServer
-from tests.rest.site import GATEWAY, HTTP, Site
+from tests.rest.site import HTTP, Site
 
 FRIEND, STRANGER = "https://app.example.com", "https://evil.example"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -23,7 +23,7 @@ SHARED = {
 @asynccontextmanager
 async def site(*origins: str) -> AsyncIterator[ClientSession]:
     site = Site()
-    app = site.app(GATEWAY)
+    app = site.app()
     if origins:
         cors.mount(app, origins)
     server = HttpServer(app, settings=HTTP, new_id=lambda: "request-1")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from shortener.caller import Caller, Kind
+from shortener.config.sections import Grpc
 from shortener.gen import url
-from shortener.rest.auth import Principal
 from tests.rest.site import Site, running
 
 
@@ -49,10 +50,9 @@ async def test_a_body_becomes_a_message_and_a_message_json(site: Site, client: C
             "expires_at": 2**40,
             "qr_code": "",
         }
-    [call] = site.calls
-    assert call.principal == Principal("7")
-    assert call.body == url.CreateUrlRequest(long_url="https://example.com/é", expires_at=2**40)
-    assert call.address == "127.0.0.1"
+    [(request, caller)] = site.calls
+    assert request == url.CreateUrlRequest(long_url="https://example.com/é", expires_at=2**40, user_id="7")
+    assert caller == Caller(Kind.ACCOUNT, account="7", address="127.0.0.1")
 
 
 async def test_every_field_is_in_the_answer(client: ClientSession) -> None:
@@ -79,7 +79,8 @@ async def test_path_and_query_have_their_types(site: Site, client: ClientSession
         assert (await answer.json())["total"] == 0
     async with client.get("/api/urls/a%20b%2Fc") as answer:
         assert (await answer.json())["url"]["short_code"] == "a b/c"
-    assert [call.query for call in site.calls] == [{"limit": -5}, {"limit": 0}, {}]
+    assert [(request.limit, request.user_id) for request, _ in site.calls[:2]] == [(-5, ""), (0, "")]
+    assert [request.short_code for request, _ in site.calls[2:]] == ["a b/c"]
 
 
 async def test_images_and_empty_answers(client: ClientSession) -> None:
@@ -328,7 +329,7 @@ async def test_bad_json_is_400(client: ClientSession, body: bytes) -> None:
 
 
 async def test_a_handler_that_takes_too_long_is_504() -> None:
-    async with running(timeout_seconds=0.05) as (_, client), client.get("/api/wait") as answer:
+    async with running(timeouts=Grpc(timeout_seconds=0.05)) as (_, client), client.get("/api/wait") as answer:
         assert answer.status == 504
         assert await answer.json(content_type=None) == {
             "type": "/problems/deadline",
@@ -380,7 +381,7 @@ async def test_the_client_is_the_hop_before_the_trusted_proxies(site: Site, clie
     forwarded = [("X-Forwarded-For", "203.0.113.9, 198.51.100.7"), ("X-Forwarded-For", "127.0.0.1")]
     async with client.get("/api/urls", headers=forwarded) as answer:
         assert answer.status == 200
-    assert [call.address for call in site.calls] == ["198.51.100.7"]
+    assert [caller.address for _, caller in site.calls] == ["198.51.100.7"]
 
 
 async def test_a_limited_route_is_admitted_once_it_is_well_formed(site: Site, client: ClientSession) -> None:
@@ -393,7 +394,7 @@ async def test_a_limited_route_is_admitted_once_it_is_well_formed(site: Site, cl
         assert answer.status == 201
     async with client.get("/api/urls/abc") as answer:
         assert answer.status == 200
-    assert site.admitted == [("creates", "2001:db8::1", "7")]
+    assert site.admitted == [("creates", Caller(Kind.ACCOUNT, account="7", address="2001:db8::1"))]
 
 
 async def test_over_a_limit_is_429_with_the_seconds_to_wait(site: Site, client: ClientSession) -> None:

@@ -8,10 +8,11 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
+from shortener.api import Operation, Route
+from shortener.caller import Caller
 from shortener.gen import url, user
 from shortener.rest import docs as docspage
 from shortener.rest import openapi
-from shortener.rest.routes import Reply, Route
 from shortener.rpc import descriptors
 from tests.rest.site import Site, running
 
@@ -35,7 +36,7 @@ async def test_the_document_is_valid(document: openapi.Json) -> None:
 
 async def test_every_route_is_in_it(document: openapi.Json) -> None:
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    routes = {(route.method, route.path) for route in Site().routes()}
+    routes = {(route.method, route.path) for each in Site().operations() if (route := each.route)}
     assert described == routes | {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
     ids = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
     assert len(set(ids)) == len(ids)
@@ -66,11 +67,11 @@ def test_comments_of_the_protos_become_descriptions(monkeypatch: pytest.MonkeyPa
     said = {"user.RegisterRequest.email": "Required: User email", "user.RegisterRequest.name": "Optional: Full name"}
     monkeypatch.setattr(openapi, "comments", lambda: said)
 
-    async def register(_: object) -> Reply:
-        return Reply()
+    async def register(_: user.RegisterRequest, __: Caller) -> user.RegisterResponse:
+        return user.RegisterResponse()
 
-    route = Route("POST", "/api/auth/register", register, "Register", body=user.RegisterRequest)
-    schema = openapi.document([route], title="t", version="1", description="d")["components"]["schemas"][
+    operation = Operation("", register, Route("POST", "/api/auth/register", "Register"))
+    schema = openapi.document([operation], title="t", version="1", description="d")["components"]["schemas"][
         "RegisterRequest"
     ]
     assert schema == {
@@ -195,10 +196,10 @@ async def test_page_and_assets_are_served_from_here_under_a_strict_policy() -> N
 
 
 def test_a_route_without_a_reply_is_described_as_done() -> None:
-    async def nothing(_: object) -> Reply:
-        return Reply(status=204)
+    async def nothing(_: url.DeleteUrlRequest, __: Caller) -> url.DeleteUrlResponse:
+        return url.DeleteUrlResponse()
 
-    route = Route("DELETE", "/api/things/{name}", nothing, "Delete", status=204)
-    made = openapi.document([route], title="t", version="1", description="d")
+    operation = Operation("", nothing, Route("DELETE", "/api/things/{name}", "Delete", status=204))
+    made = openapi.document([operation], title="t", version="1", description="d")
     validate(made)
     assert made["paths"]["/api/things/{name}"]["delete"]["responses"]["204"] == {"description": "Done"}

@@ -1,7 +1,7 @@
-"""Every method of url.URLService, over an RPC channel in memory."""
+"""Every operation on links: the RPCs over a channel in memory, the others as functions; and the routes of all."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,16 +11,21 @@ from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
 from shortener import errors
+from shortener.api import Content, Route
+from shortener.caller import TRUSTED, Caller, Kind
 from shortener.config.sections import Cache
 from shortener.gen import url as pb
 from shortener.links import LinkService
+from shortener.links.api import LinkApi, QrRequest, link_operations
 from shortener.links.cache import CachedLinkStore
-from shortener.links.rpc import GET_URL, UrlRpc
+from shortener.rpc.guard import mounted
 from tests.links.fakes import FakeQr, MemoryLinkStore, a_link_service
 from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
 
 NOW = 1_800_000_000
+GET_URL = "/url.URLService/GetURL"
+ALICE, BOB = Caller(Kind.ACCOUNT, account="1"), Caller(Kind.ACCOUNT, account="2")
 LONG_URL = "https://example.com/very/long/path/to/resource"
 CREATE = pb.CreateUrlRequest(long_url=LONG_URL, user_id="1234567890", expires_at=1_900_000_000)
 CUSTOM = pb.CreateCustomUrlRequest(alias="my-custom-link", long_url=LONG_URL, user_id="1234567890")
@@ -43,7 +48,7 @@ def service(clock: FakeClock, qr: FakeQr) -> LinkService:
 
 @pytest.fixture
 async def channel(service: LinkService) -> AsyncIterator[Channel]:
-    async with channel_for([UrlRpc(service)]) as channel:
+    async with channel_for([mounted(link_operations(service))]) as channel:
         yield channel
 
 
@@ -277,14 +282,74 @@ async def test_get_url_does_not_suspend_when_the_link_is_in_memory() -> None:
     cache = CachedLinkStore(
         MemoryLinkStore(), Cache(size_max=10, ttl_seconds=900, missing_size_max=10, missing_ttl_seconds=10)
     )
-    rpc = UrlRpc(a_link_service(store=cache))
-    await rpc.create_url(CREATE)
+    links = a_link_service(store=cache)
+    await LinkApi(links).create_url(CREATE, TRUSTED)
     stream = ReadyStream(pb.GetUrlRequest(short_code="code0001"))
     with pytest.raises(StopIteration):
-        rpc.__mapping__()[GET_URL].func(stream).send(None)
+        mounted(link_operations(links)).__mapping__()[GET_URL].func(stream).send(None)
     assert [response.found for response in stream.sent] == [True]
 
 
 async def test_get_url_without_a_request_is_malformed(service: LinkService) -> None:
     with pytest.raises(errors.Invalid, match="malformed request"):
-        await UrlRpc(service).__mapping__()[GET_URL].func(ReadyStream(None))
+        await mounted(link_operations(service)).__mapping__()[GET_URL].func(ReadyStream(None))
+
+
+def test_the_routes_are_those_of_the_contract(service: LinkService) -> None:
+    routes = [(each.path.rpartition("/")[2], each.route, each.limit) for each in link_operations(service)]
+    assert {
+        (name, route.method, route.path, route.auth, route.status, route.fills, limit)
+        for name, route, limit in routes
+        if route is not None
+    } == {
+        ("CreateURL", "POST", "/api/urls", True, 201, ("user_id",), "creates"),
+        ("CreateCustomURL", "POST", "/api/urls/custom", True, 201, ("user_id",), "creates"),
+        ("ListURLs", "GET", "/api/urls", True, 200, ("user_id",), "misses"),
+        ("GetURL", "GET", "/api/urls/{short_code}", True, 200, (), "misses"),
+        ("DeleteURL", "DELETE", "/api/urls/{short_code}", True, 204, (), "misses"),
+        ("", "GET", "/api/urls/{short_code}/qr", True, 200, (), "misses"),
+    }
+    assert [name for name, route, _ in routes if route is None] == ["IncrementClicks"]
+
+
+async def test_what_was_created_says_where_it_is(service: LinkService) -> None:
+    api = LinkApi(service)
+    operations = {each.path: each for each in link_operations(service)}
+    created, custom = await api.create_url(CREATE, ALICE), await api.create_custom_url(CUSTOM, ALICE)
+    for name, reply, code in (("CreateURL", created, "code0001"), ("CreateCustomURL", custom, "my-custom-link")):
+        route = operations[f"/url.URLService/{name}"].route
+        assert isinstance(route, Route)
+        assert route.headers is not None
+        assert route.headers(reply) == {"Location": f"/api/urls/{code}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "content_type", "image"),
+    [("", "image/png", "png"), ("png", "image/png", "png"), ("svg", "image/svg+xml", "svg")],
+)
+async def test_qr_codes(service: LinkService, text: str, content_type: str, image: str) -> None:
+    await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=False)
+    content = f"{image} of http://localhost:8081/spring".encode()
+    assert await LinkApi(service).qr(QrRequest("spring", text), ALICE) == Content(content_type, content)
+
+
+async def test_an_unknown_kind_of_image_is_invalid(service: LinkService) -> None:
+    await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=False)
+    with pytest.raises(errors.Invalid) as raised:
+        await LinkApi(service).qr(QrRequest("spring", "gif"), ALICE)
+    assert raised.value.field == "format"
+
+
+async def test_an_account_sees_its_own_links_alone(service: LinkService) -> None:
+    await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=False)
+    api = LinkApi(service)
+    calls: list[Callable[[Caller], Awaitable[object]]] = [
+        lambda caller: api.get_url(pb.GetUrlRequest("spring"), caller),
+        lambda caller: api.qr(QrRequest("spring"), caller),
+        lambda caller: api.delete_url(pb.DeleteUrlRequest("spring"), caller),
+    ]
+    for call in calls:
+        for other in (BOB, Caller(Kind.ACCOUNT)):
+            with pytest.raises(errors.NotFound, match="short_code is unknown"):
+                await call(other)
+        await call(ALICE)

@@ -6,9 +6,14 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from shortener.accounts.rpc import UserRpc
+from shortener import errors
+from shortener.accounts.api import account_operations, authenticator
 from shortener.accounts.service import AccountService
+from shortener.caller import TRUSTED, Caller, Kind
+from shortener.config.sections import Limits
 from shortener.gen import user as pb
+from shortener.limits import RateLimits
+from shortener.rpc.guard import mounted
 from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
 
@@ -19,7 +24,7 @@ CREATE = pb.CreateUserRequest(email="grpc@example.com", username="grpcuser", pas
 
 @pytest.fixture
 async def stub(service: AccountService) -> AsyncIterator[pb.UserServiceStub]:
-    async with channel_for([UserRpc(service)]) as channel:
+    async with channel_for([mounted(account_operations(service))]) as channel:
         yield pb.UserServiceStub(channel)
 
 
@@ -123,16 +128,17 @@ async def test_set_password(stub: pb.UserServiceStub) -> None:
 async def test_where_registration_is_closed_only_trusted_callers_make_accounts(
     closed_service: AccountService,
 ) -> None:
-    for address in ("", "192.0.2.1"):
-        users = UserRpc(closed_service, caller=lambda _, here=address: here)
+    operations, limits = account_operations(closed_service), RateLimits(Limits())
+    for caller in (TRUSTED, Caller(address="192.0.2.1")):
+        users = mounted(operations, caller_of=lambda _, caller=caller: caller, limits=limits)
         async with channel_for([users]) as channel:
             stub = pb.UserServiceStub(channel)
             for make in (lambda: stub.register(REGISTER), lambda: stub.create_user(CREATE)):  # noqa: B023 - called at once
-                if address:
+                if not caller.is_trusted:
                     assert await refused(make()) == (Status.PERMISSION_DENIED, "registration is closed")
                 else:
                     await make()
-            if address:
+            if not caller.is_trusted:
                 taken = pb.SetPasswordRequest(user_id="1", new_password="otherPassword456")
                 message = "only trusted callers may set passwords"
                 assert await refused(stub.set_password(taken)) == (Status.PERMISSION_DENIED, message)
@@ -221,3 +227,35 @@ async def test_list_users(stub: pb.UserServiceStub, clock: FakeClock) -> None:
         "limit must not be negative",
     )
     assert (await refused(stub.list_users(pb.ListUsersRequest(offset=-1))))[0] == Status.INVALID_ARGUMENT
+
+
+def test_the_routes_are_those_of_the_contract(service: AccountService) -> None:
+    offered = [(each.path.rpartition("/")[2], each.route) for each in account_operations(service)]
+    assert {
+        (name, route.method, route.path, route.auth, route.status, route.fills) for name, route in offered if route
+    } == {
+        ("Register", "POST", "/api/auth/register", False, 201, ()),
+        ("Login", "POST", "/api/auth/login", False, 200, ()),
+        ("ChangePassword", "POST", "/api/auth/password", True, 200, ("token",)),
+        ("GetProfile", "GET", "/api/auth/profile", True, 200, ("token",)),
+        ("UpdateProfile", "PATCH", "/api/auth/profile", True, 200, ("token",)),
+    }
+
+
+async def test_a_token_tells_its_account_until_it_ends(service: AccountService, clock: FakeClock) -> None:
+    issued = (await service.register("user@example.com", "securePassword123", "John Doe")).token
+    authenticate = authenticator(service)
+    caller = Caller(Kind.ACCOUNT, account="1", address="192.0.2.1")
+    assert await authenticate(issued.token, "192.0.2.1") == caller
+    clock.now = issued.expires_at
+    for text in ("bad", issued.token):
+        with pytest.raises(errors.Unauthenticated):
+            await authenticate(text, "192.0.2.1")
+
+
+async def test_a_new_password_ends_the_old_tokens(service: AccountService) -> None:
+    old = (await service.register("user@example.com", "securePassword123", "John Doe")).token.token
+    new = (await service.change_password("1", old="securePassword123", new="otherPassword456")).token.token
+    with pytest.raises(errors.Unauthenticated):
+        await authenticator(service)(old, "192.0.2.1")
+    assert (await authenticator(service)(new, "192.0.2.1")).account == "1"

@@ -1,7 +1,7 @@
 """Every method of analytics.AnalyticsService, over an RPC channel in memory."""
 
 import struct
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from google.rpc.error_details_pb2 import BadRequest  # type: ignore[import-untyped] # no annotations
@@ -9,8 +9,11 @@ from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from shortener.analytics.rpc import AnalyticsRpc
+from shortener import errors
+from shortener.analytics.api import AnalyticsApi, analytics_operations
+from shortener.caller import Caller, Kind
 from shortener.gen import analytics as pb
+from shortener.rpc.guard import mounted
 from tests.analytics.builders import NOW
 from tests.analytics.subjects import Analytics
 from tests.support.channel import channel_for
@@ -26,7 +29,7 @@ def analytics() -> Analytics:
 
 @pytest.fixture
 async def channel(analytics: Analytics) -> AsyncIterator[Channel]:
-    async with channel_for([AnalyticsRpc(analytics.service)]) as channel:
+    async with channel_for([mounted(analytics_operations(analytics.service))]) as channel:
         yield channel
 
 
@@ -173,3 +176,29 @@ async def test_what_is_invalid_names_its_field(stub: pb.AnalyticsServiceStub) ->
         (detail,) = error.details
         assert isinstance(detail, BadRequest)
         assert [violation.field for violation in detail.field_violations] == [field]
+
+
+def test_the_routes_are_those_of_the_contract(analytics: Analytics) -> None:
+    assert {
+        (route.method, route.path, route.auth, each.slow, route.status, tuple(query.name for query in route.query))
+        for each in analytics_operations(analytics.service)
+        if (route := each.route)
+    } == {
+        ("GET", "/api/urls/{short_code}/stats", True, True, 200, ("start_time", "end_time")),
+        ("GET", "/api/urls/{short_code}/timeseries", True, True, 200, ("start_time", "end_time", "granularity")),
+        ("GET", "/api/urls/{short_code}/geo", True, True, 200, ("limit",)),
+    }
+
+
+async def test_an_account_sees_the_statistics_of_its_own_links_alone(analytics: Analytics) -> None:
+    api, owner = AnalyticsApi(analytics.service), Caller(Kind.ACCOUNT, account="1")
+    calls: list[Callable[[Caller], Awaitable[object]]] = [
+        lambda caller: api.get_stats(pb.GetStatsRequest("abc1234"), caller),
+        lambda caller: api.get_time_series(pb.GetTimeSeriesRequest("abc1234"), caller),
+        lambda caller: api.get_geo_stats(pb.GetGeoStatsRequest("abc1234"), caller),
+    ]
+    for call in calls:
+        for other in (Caller(Kind.ACCOUNT, account="2"), Caller(Kind.ACCOUNT)):
+            with pytest.raises(errors.NotFound, match="short_code is unknown"):
+                await call(other)
+        await call(owner)

@@ -1,0 +1,162 @@
+"""The operations on links, for both wires: messages in and messages out, nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from shortener import errors
+from shortener.api import Content, IdempotencyKey, Operation, Query, Route
+from shortener.caller import Caller
+from shortener.errors import Code
+from shortener.gen import url as pb
+from shortener.links import wire
+from shortener.links.model import Created
+from shortener.links.ports import QrFormat
+from shortener.links.service import LinkService
+
+_SERVICE = "/url.URLService/"
+_QR_TYPES: dict[QrFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+@dataclass(slots=True)
+class QrRequest:
+    """Asks for the QR code of a link as an image."""
+
+    short_code: str = ""
+    format: str = ""
+
+
+class LinkApi:
+    """The functions. A caller who is an account sees its own links alone; another's is like one that does not exist."""
+
+    def __init__(self, links: LinkService) -> None:
+        self._links = links
+
+    async def create_url(
+        self, request: pb.CreateUrlRequest, _: Caller, key: IdempotencyKey | None = None
+    ) -> pb.CreateUrlResponse:
+        """Make a link with a random short code."""
+        created = await self._links.create(
+            request.long_url,
+            request.user_id,
+            expires_at=request.expires_at,
+            with_qr=not request.omit_qr_code,
+            idempotency_key=key.text if key else None,
+        )
+        return wire.create_response(_noted(created, key))
+
+    async def create_custom_url(
+        self, request: pb.CreateCustomUrlRequest, _: Caller, key: IdempotencyKey | None = None
+    ) -> pb.CreateCustomUrlResponse:
+        """Make a link whose short code the caller chooses."""
+        created = await self._links.create_custom(
+            request.alias,
+            request.long_url,
+            request.user_id,
+            expires_at=request.expires_at,
+            with_qr=not request.omit_qr_code,
+            idempotency_key=key.text if key else None,
+        )
+        return wire.create_custom_response(_noted(created, key))
+
+    async def get_url(self, request: pb.GetUrlRequest, caller: Caller) -> pb.GetUrlResponse:
+        """Read a link. Raises `errors.NotFound`; over gRPC a response of found=false goes before that."""
+        return wire.get_response(self._links, await self._links.get(request.short_code, owner_id=caller.owner))
+
+    async def list_urls(self, request: pb.ListUrLsRequest, _: Caller) -> pb.ListUrLsResponse:
+        """Page through one user's links, newest first."""
+        page = await self._links.page(request.user_id, limit=request.limit, offset=request.offset)
+        return wire.list_response(self._links, page)
+
+    async def delete_url(self, request: pb.DeleteUrlRequest, caller: Caller) -> pb.DeleteUrlResponse:
+        """Stop a link at once and for good."""
+        await self._links.delete(request.short_code, owner_id=caller.owner)
+        return wire.delete_response()
+
+    async def increment_clicks(self, request: pb.IncrementClicksRequest, _: Caller) -> pb.IncrementClicksResponse:
+        """Add one to a link's counter."""
+        return wire.increment_response(await self._links.increment_clicks(request.short_code))
+
+    async def qr(self, request: QrRequest, caller: Caller) -> Content:
+        """Draw a link's QR code, a PNG image unless another kind is named."""
+        image = _qr_format(request.format)
+        return Content(_QR_TYPES[image], await self._links.qr(request.short_code, image, owner_id=caller.owner))
+
+
+def _noted(created: Created, key: IdempotencyKey | None) -> Created:
+    if key is not None:
+        key.replayed = created.is_replay
+    return created
+
+
+def _qr_format(text: str) -> QrFormat:
+    if text in {"", "png"}:
+        return "png"
+    if text == "svg":
+        return "svg"
+    raise errors.Invalid("format must be png or svg", field="format")
+
+
+def link_operations(links: LinkService) -> list[Operation]:
+    """Return what can be asked about links."""
+    api = LinkApi(links)
+    return [
+        Operation(_SERVICE + "CreateURL", api.create_url, _CREATE, limit="creates", takes_key=True),
+        Operation(_SERVICE + "CreateCustomURL", api.create_custom_url, _CREATE_CUSTOM, limit="creates", takes_key=True),
+        Operation(_SERVICE + "GetURL", api.get_url, _GET, missing=wire.not_found_response),
+        Operation(_SERVICE + "ListURLs", api.list_urls, _LIST),
+        Operation(_SERVICE + "DeleteURL", api.delete_url, _DELETE),
+        Operation(_SERVICE + "IncrementClicks", api.increment_clicks),
+        Operation("", api.qr, _QR),
+    ]
+
+
+def _location(reply: pb.CreateUrlResponse | pb.CreateCustomUrlResponse) -> Mapping[str, str]:
+    return {"Location": f"/api/urls/{reply.short_code}"}
+
+
+_CREATE = Route(
+    "POST",
+    "/api/urls",
+    "Create a link with a random short code",
+    fills=("user_id",),
+    status=201,
+    headers=_location,
+    errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+)
+_CREATE_CUSTOM = Route(
+    "POST",
+    "/api/urls/custom",
+    "Create a link with an alias of one's own choice",
+    fills=("user_id",),
+    status=201,
+    headers=_location,
+    errors=(Code.INVALID, Code.CONFLICT, Code.EXHAUSTED),
+)
+_LIST = Route(
+    "GET",
+    "/api/urls",
+    "List one's own links, newest first",
+    fills=("user_id",),
+    query=(
+        Query("limit", int, "How many links to return: 0 means 20, more than 1,000 means 1,000", low=0),
+        Query("offset", int, "How many links to pass over", low=0),
+    ),
+    errors=(Code.INVALID,),
+)
+_GET = Route("GET", "/api/urls/{short_code}", "Look at one of one's own links", errors=(Code.NOT_FOUND,))
+_DELETE = Route(
+    "DELETE",
+    "/api/urls/{short_code}",
+    "Stop one of one's own links at once and for good",
+    status=204,
+    errors=(Code.NOT_FOUND,),
+)
+_QR = Route(
+    "GET",
+    "/api/urls/{short_code}/qr",
+    "Get the QR code of a link's short URL as an image",
+    query=(Query("format", str, "The kind of image; png when absent", choices=get_args(QrFormat)),),
+    errors=(Code.INVALID, Code.NOT_FOUND, Code.EXHAUSTED),
+    media_types=tuple(_QR_TYPES.values()),
+)
