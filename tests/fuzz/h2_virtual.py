@@ -10,7 +10,7 @@ from unittest import mock
 
 from shortener.config.sections import Grpc
 from shortener.net import listener, places
-from shortener.rpc.http2 import RpcServer, budget, calls, connection, inbound, outbound, server, stream
+from shortener.rpc.http2 import RpcServer, calls, connection, inbound, outbound, shared, stream
 from tests.rpc.h2_peer import Odd
 
 GRPC = Grpc(
@@ -170,7 +170,7 @@ class World:
         self.server: RpcServer
         loop.do(self._build)
         self.shared = self.server._shared
-        self.connection = self.server._accept()
+        self.connection = connection.Connection(self.shared)
         self.wire = Wire(loop, self.connection)
         loop.do(self.connection.connection_made, self.wire)
 
@@ -208,7 +208,7 @@ def virtual() -> Iterator[tuple[VirtualLoop, Clock]]:
     loop = VirtualLoop(clock)
     log = logging.getLogger("shortener.rpc.http2")
     log.setLevel(logging.CRITICAL)
-    modules = (budget, calls, connection, inbound, listener, outbound, places, server, stream)
+    modules = (calls, connection, inbound, listener, outbound, places, shared, stream)
     patches: list[Any] = [mock.patch.object(module, "monotonic", clock) for module in modules]
     patches.append(mock.patch.object(calls, "_CLOSED_MAX", CLOSED_MAX))
     patches.append(mock.patch.object(calls, "_CACHED_BLOCKS_MAX", CACHED_BLOCKS_MAX))

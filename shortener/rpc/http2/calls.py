@@ -9,11 +9,10 @@ from grpclib import GRPCError
 from grpclib.const import Status
 
 from shortener.rpc.http2 import frames
-from shortener.rpc.http2.budget import Budget
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
 from shortener.rpc.http2.head import MALFORMED, TOO_LARGE, Head, Method, check_fields, read_head
 from shortener.rpc.http2.hpack import Decoder
-from shortener.rpc.http2.inbound import Inbound
+from shortener.rpc.http2.inbound import Budget, Inbound
 from shortener.rpc.http2.messages import PREFIX
 from shortener.rpc.http2.outbound import Outbound
 from shortener.rpc.http2.shared import Shared
@@ -37,29 +36,6 @@ class ConnectionCalls:
     `streams_max` at most, so that resets do not buy more concurrency; calls beyond wait, since their client is in its
     right: it may open a stream for each that it reset.
     """
-
-    __slots__ = (
-        "_closed",
-        "_closed_before",
-        "_decoder",
-        "_grpc",
-        "_heads",
-        "_methods",
-        "_on_empty",
-        "_on_ready",
-        "_postponed",
-        "_shared",
-        "_uncredited",
-        "budget",
-        "final_id",
-        "inbound",
-        "last_id",
-        "leaving",
-        "outbound",
-        "running",
-        "streams",
-        "transport",
-    )  # fmt: skip
 
     def __init__(
         self,

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
-from shortener.net.listener import Listener
 from shortener.net.places import Place
 from shortener.rpc.http2 import frames
 from shortener.rpc.http2.calls import HEADER_TABLE_SIZE, ConnectionCalls
@@ -26,20 +24,15 @@ _CLOSE_SECONDS = 2.0  # for the last bytes to leave after a GOAWAY
 
 
 class Connection(asyncio.Protocol):
-    """Bytes in, answers out. All work of one read is done in slices of `SLICE_SECONDS`.
-
-    `continue_later` has `go_on` called when others have had their turn.
-    """
+    """Bytes in, answers out. All work of one read is done in slices of `SLICE_SECONDS`."""
 
     transport: asyncio.Transport
     outbound: Outbound
     calls: ConnectionCalls
 
-    def __init__(self, shared: Shared, listener: Listener, continue_later: "Callable[[Connection], None]") -> None:
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._grpc = shared.grpc
-        self._listener = listener
-        self._continue_later = continue_later
         self._reader = frames.FrameReader(block_size_max=_BLOCK_FACTOR * shared.grpc.header_list_size_max)
         self._waits = False  # for its turn, with input or calls left by an earlier slice
         self.greeted = False  # the client's first SETTINGS came
@@ -47,6 +40,8 @@ class Connection(asyncio.Protocol):
         self.closed_at = 0.0  # when we closed, or the client did
         self._made_at = self._heard_at = self._active_at = monotonic()
         self._activity = (0, 0, 0)  # changes when something is asked or answered
+        self._part: int | None = None  # of a frame or header block that has begun to arrive by `_part_since`
+        self._part_since = 0.0
         self._pinged_at = 0.0  # when the unanswered keep-alive ping left, or 0
 
     # asyncio's side.
@@ -56,7 +51,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         shared, grpc = self._shared, self._grpc
         self.outbound = Outbound(self.transport, shared.loop, shared.unsent, unsent_max=grpc.unsent_max)
-        place = self._listener.admit(self, self.transport)
+        place = self._shared.listener.admit(self, self.transport)
         methods = shared.refusals if place is Place.RESERVED else shared.methods
         self.calls = ConnectionCalls(shared, methods, self.transport, self.outbound, self._leave, self._wait_turn)
         tls = transport.get_extra_info("ssl_object")
@@ -82,7 +77,7 @@ class Connection(asyncio.Protocol):
         self.closed_at = self.closed_at or monotonic()
         self.outbound.lose()
         self.calls.abandon_all()
-        self._listener.lost(self)
+        self._shared.listener.lost(self)
 
     def pause_writing(self) -> None:
         """Stop reading too: a client that takes no answers gets to ask no more."""
@@ -107,7 +102,7 @@ class Connection(asyncio.Protocol):
         if not self._waits and self.outbound.writable:
             self._work(now)
 
-    def go_on(self) -> None:
+    def _go_on(self) -> None:
         """Handle what an earlier slice left."""
         self._waits = False
         if self.closed_at or not self.outbound.writable:
@@ -147,7 +142,7 @@ class Connection(asyncio.Protocol):
             return
         self._waits = True
         self.transport.pause_reading()
-        self._continue_later(self)
+        self._shared.continue_later(self._go_on)
 
     # Frames.
 
@@ -263,7 +258,14 @@ class Connection(asyncio.Protocol):
             self._activity, self._active_at = activity, now
         elif self._grpc.idle_seconds and not self.calls.streams and now - self._active_at > self._grpc.idle_seconds:
             self.go_away(ErrorCode.NO_ERROR, "idle")
-        return self._is_stalled(now) or self._is_dead(now)
+        return self._is_stalled(now) or self._is_dead(now) or self._is_late(now)
+
+    def _is_late(self, now: float) -> bool:
+        """Return whether the rest of a frame or header block takes too long to arrive."""
+        part = self._reader.part if self.outbound.writable and not self._waits else None
+        if part is None or part != self._part:
+            self._part, self._part_since = part, now
+        return now - self._part_since > self._grpc.message_timeout_seconds
 
     def _is_stalled(self, now: float) -> bool:
         """End the calls whose answers nobody takes; return whether not even TCP takes bytes."""

@@ -65,21 +65,27 @@ class FrameReader:
     `block_size_max` bounds a header block over all its CONTINUATION frames, in bytes as sent.
     """
 
-    __slots__ = ("_block", "_block_flags", "_block_size_max", "_block_stream", "_data", "_position", "_preface_left")
-
     def __init__(self, *, block_size_max: int) -> None:
         self._block_size_max = block_size_max
         self._data = b""
-        self._position = 0
+        self._position = self._consumed = 0
         self._preface_left = len(PREFACE)
         self._block: bytearray | None = None
         self._block_stream = 0
         self._block_flags = 0
 
+    @property
+    def part(self) -> int | None:
+        """What stands for a frame or header block whose end has not come, the same for as long as it has not."""
+        if self._block is not None:
+            return -self._block_stream
+        return self._consumed + self._position if self._position < len(self._data) else None
+
     def feed(self, data: bytes) -> None:
         """Add bytes. At most one frame is kept from call to call when `next` is called until it returns None."""
         rest = self._data[self._position :] if self._position else self._data
         self._data = rest + data if rest else data
+        self._consumed += self._position
         self._position = 0
 
     def next(self) -> Frame | None:
@@ -118,6 +124,7 @@ class FrameReader:
         """Keep no more of what was fed than the frame that is not whole yet."""
         if self._position:
             self._data = self._data[self._position :]
+            self._consumed += self._position
             self._position = 0
 
     def _read_preface(self) -> None:

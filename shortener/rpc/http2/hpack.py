@@ -5,69 +5,20 @@ from shortener.rpc.http2.errors import ErrorCode, ProtocolError
 Field = tuple[str, str]
 """Name and value; each character is one byte of the wire (Latin-1)."""
 
+_STATIC = (
+    ":authority; :method: GET; :method: POST; :path: /; :path: /index.html; :scheme: http; :scheme: https; "
+    ":status: 200; :status: 204; :status: 206; :status: 304; :status: 400; :status: 404; :status: 500; "
+    "accept-charset; accept-encoding: gzip, deflate; accept-language; accept-ranges; accept; "
+    "access-control-allow-origin; age; allow; authorization; cache-control; content-disposition; "
+    "content-encoding; content-language; content-length; content-location; content-range; content-type; cookie; "
+    "date; etag; expect; expires; from; host; if-match; if-modified-since; if-none-match; if-range; "
+    "if-unmodified-since; last-modified; link; location; max-forwards; proxy-authenticate; proxy-authorization; "
+    "range; referer; refresh; retry-after; server; set-cookie; strict-transport-security; transfer-encoding; "
+    "user-agent; vary; via; www-authenticate"
+)
 STATIC: tuple[Field, ...] = (
     ("", ""),  # there is no index 0
-    (":authority", ""),
-    (":method", "GET"),
-    (":method", "POST"),
-    (":path", "/"),
-    (":path", "/index.html"),
-    (":scheme", "http"),
-    (":scheme", "https"),
-    (":status", "200"),
-    (":status", "204"),
-    (":status", "206"),
-    (":status", "304"),
-    (":status", "400"),
-    (":status", "404"),
-    (":status", "500"),
-    ("accept-charset", ""),
-    ("accept-encoding", "gzip, deflate"),
-    ("accept-language", ""),
-    ("accept-ranges", ""),
-    ("accept", ""),
-    ("access-control-allow-origin", ""),
-    ("age", ""),
-    ("allow", ""),
-    ("authorization", ""),
-    ("cache-control", ""),
-    ("content-disposition", ""),
-    ("content-encoding", ""),
-    ("content-language", ""),
-    ("content-length", ""),
-    ("content-location", ""),
-    ("content-range", ""),
-    ("content-type", ""),
-    ("cookie", ""),
-    ("date", ""),
-    ("etag", ""),
-    ("expect", ""),
-    ("expires", ""),
-    ("from", ""),
-    ("host", ""),
-    ("if-match", ""),
-    ("if-modified-since", ""),
-    ("if-none-match", ""),
-    ("if-range", ""),
-    ("if-unmodified-since", ""),
-    ("last-modified", ""),
-    ("link", ""),
-    ("location", ""),
-    ("max-forwards", ""),
-    ("proxy-authenticate", ""),
-    ("proxy-authorization", ""),
-    ("range", ""),
-    ("referer", ""),
-    ("refresh", ""),
-    ("retry-after", ""),
-    ("server", ""),
-    ("set-cookie", ""),
-    ("strict-transport-security", ""),
-    ("transfer-encoding", ""),
-    ("user-agent", ""),
-    ("vary", ""),
-    ("via", ""),
-    ("www-authenticate", ""),
+    *((name, value) for name, _, value in (entry.partition(": ") for entry in _STATIC.split("; "))),
 )
 """The static table (RFC 7541 appendix A)."""
 

@@ -1,4 +1,4 @@
-"""The receiving half of a connection: DATA frames, the client's windows, and what is held of unfinished messages."""
+"""The receiving half of a connection: its budget, DATA frames, windows, and what is held of unfinished messages."""
 
 from collections.abc import Mapping
 from time import monotonic
@@ -7,10 +7,9 @@ from grpclib import GRPCError
 from grpclib.const import Status
 
 from shortener.rpc.http2 import frames
-from shortener.rpc.http2.budget import Budget, Pool
-from shortener.rpc.http2.errors import ErrorCode, StreamError
+from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
 from shortener.rpc.http2.messages import PREFIX, Assembler, inflate, malformed
-from shortener.rpc.http2.outbound import Outbound
+from shortener.rpc.http2.outbound import Outbound, Pool
 from shortener.rpc.http2.stream import Stream
 
 _SMALL = 256
@@ -22,6 +21,39 @@ def _too_much() -> GRPCError:
     return GRPCError(Status.RESOURCE_EXHAUSTED, "too much is being received")
 
 
+class Budget:
+    """A connection's budget of work that answers no call. It holds `most` units, and `refill` come back each second.
+
+    A frame that does no work (PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE, CONTINUATION, unknown and empty
+    ones) costs one; header bytes decoded in vain, inflated bytes and refused messages cost by what they take. Finished
+    calls give some back. An honest client, which sends a few such frames with each call and a ping now and then,
+    never notices; a flood ends in ENHANCE_YOUR_CALM.
+    """
+
+    __slots__ = ("_left", "_most", "_refill", "_since")
+
+    def __init__(self, *, most: int, refill: int) -> None:
+        self._most = most
+        self._refill = refill
+        self._left: float = most
+        self._since = monotonic()
+
+    def charge(self, units: int = 1) -> None:
+        """Take `units`; raises ProtocolError ENHANCE_YOUR_CALM when there are none left."""
+        self._left -= units
+        if self._left < 0:
+            now = monotonic()
+            self._left = min(self._most, self._left + (now - self._since) * self._refill)
+            self._since = now
+            if self._left < 0:
+                raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too much work that answers no call")
+
+    def refund(self, units: int) -> None:
+        """Give `units` back for useful work, up to the whole budget."""
+        if self._left < self._most:
+            self._left += units
+
+
 class Inbound:
     """Takes the DATA of one connection's calls, `streams` by their ids, where it is not a whole request in one frame.
 
@@ -30,10 +62,6 @@ class Inbound:
     `receive_max` bytes, is answered RESOURCE_EXHAUSTED, and when all connections hold too much, so is one of the
     connection that holds most.
     """
-
-    __slots__ = (
-        "_budget", "_outbound", "_receive_max", "_received", "_size_max", "_streams", "held", "window",
-    )  # fmt: skip
 
     def __init__(
         self,

@@ -7,13 +7,12 @@ import asyncio
 import struct
 from collections import deque
 from time import monotonic
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from grpclib import GRPCError
 from grpclib.const import Status
 
 from shortener.rpc.http2 import frames, hpack
-from shortener.rpc.http2.budget import Pool
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
 from shortener.rpc.http2.head import ACCEPT_ENCODING, CONTENT_TYPE, PLAIN
 
@@ -34,6 +33,35 @@ _HEAD_SHORT = _STATUS_200 + hpack.indexed(64) + hpack.indexed(63)
 _OK_PLAIN = hpack.literal("grpc-status", "0")
 _OK_INSERT = hpack.literal("grpc-status", "0", insert=True)
 _OK_SHORT = hpack.indexed(62)
+
+
+class Holder(Protocol):
+    """A connection's half, and how many bytes it holds for its client."""
+
+    held: int
+
+
+H = TypeVar("H", bound=Holder)
+
+
+class Pool(Generic[H]):
+    """Bytes held for all clients of a server: `size` of them by `holders`, and at most `most`, which holders see to."""
+
+    __slots__ = ("holders", "most", "size")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = 0
+        self.holders: dict[H, None] = {}  # in the order in which they began to hold some
+
+    def add(self, holder: H, size: int) -> None:
+        """Let `holder` hold `size` bytes more, or less."""
+        self.size += size
+        holder.held += size
+        if not holder.held:
+            self.holders.pop(holder, None)
+        elif holder.held == size:
+            self.holders[holder] = None
 
 
 class Sender(Protocol):
@@ -59,12 +87,6 @@ class Outbound:
     more. Our answers' usual fields are kept in the client's dynamic table, always in the same order, so that an OK
     answer costs four bytes of HPACK.
     """
-
-    __slots__ = (
-        "_blocked", "_flush_due", "_indexed", "_loop", "_lost", "_out", "_out_size", "_prefix", "_room_waiters",
-        "_sent_waiters", "_transport", "_unsent", "_unsent_max", "data_sent", "frame_size_max", "held", "held_back",
-        "initial_window", "unwritable_since", "window", "writable",
-    )  # fmt: skip
 
     def __init__(
         self,

@@ -1,12 +1,10 @@
 """One gRPC server over HTTP/2: its listener, the turns its connections take, and how it stops."""
 
-import asyncio
 import logging
 import socket
 import ssl as tls
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic
+from functools import partial
 from typing import Any, Protocol
 
 from grpclib import GRPCError
@@ -18,7 +16,7 @@ from shortener.net.places import RESERVED_PLACES, ListenerLimits
 from shortener.rpc.guard import Admits
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.head import Method
-from shortener.rpc.http2.shared import SLICE_SECONDS, Shared
+from shortener.rpc.http2.shared import Shared
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +50,16 @@ class RpcServer:
         sweep_seconds: float = 0.5,
     ) -> None:
         """`is_exempt` tells which peers may have any number of connections; their times are looked at each sweep."""
-        self._ready: deque[Connection] = deque()
-        self._turn_due = False
         handlers = {path: handler for service in services for path, handler in service.__mapping__().items()}
         methods = {path: Method(path, handler, grpc, admits) for path, handler in handlers.items()}
         refused = {path: handler._replace(func=_refuse) for path, handler in handlers.items()}
         refusals = {path: Method(path, handler, grpc, admits) for path, handler in refused.items()}
         refusals |= {path: method for path, method in methods.items() if path.startswith(HEALTH)}
-        self._shared = Shared(asyncio.get_running_loop(), grpc, methods, refusals)
+        self._shared = Shared(grpc, methods, refusals)
         times = (grpc.keepalive_seconds, grpc.keepalive_timeout_seconds, grpc.handshake_seconds)
-        self.listener = Listener(
+        self.listener = self._shared.listener = Listener(
             "grpc",
-            self._accept,
+            partial(Connection, self._shared),
             ListenerLimits(
                 connections_max=grpc.connections_max,
                 per_address_max=grpc.connections_per_address_max,
@@ -94,28 +90,6 @@ class RpcServer:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self.listener.connections)
-
-    def _accept(self) -> Connection:
-        return Connection(self._shared, self.listener, self._continue_later)
-
-    def _continue_later(self, connection: Connection) -> None:
-        """Give a connection with work left another slice, after all others that wait."""
-        self._ready.append(connection)
-        if not self._turn_due:
-            self._turn_due = True
-            self._shared.loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        """Let waiting connections work for one slice of time altogether, then let the loop do other things."""
-        self._turn_due = False
-        end = monotonic() + SLICE_SECONDS
-        for _ in range(len(self._ready)):
-            self._ready.popleft().go_on()
-            if monotonic() > end:
-                break
-        if self._ready and not self._turn_due:
-            self._turn_due = True
-            self._shared.loop.call_soon(self._turn)
 
     # Stopping.
 

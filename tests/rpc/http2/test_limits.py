@@ -14,10 +14,10 @@ from grpclib.const import Cardinality, Handler, Status
 from shortener.gen.url import GetUrlRequest, GetUrlResponse
 from shortener.net import places
 from shortener.rpc.http2 import RpcServer, connection, inbound, messages
-from shortener.rpc.http2.budget import Budget, Pool
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.errors import ProtocolError
-from shortener.rpc.http2.outbound import Outbound
+from shortener.rpc.http2.inbound import Budget
+from shortener.rpc.http2.outbound import Outbound, Pool
 from tests.rpc.h2_peer import Odd, serving, unary
 from tests.rpc.h2_wire import WireClient, frame, head, message, wire
 from tests.support.waiting import until
@@ -392,6 +392,34 @@ async def test_a_message_must_arrive_in_time(path: str, parts: list[bytes]) -> N
         answer = await client.ended(1)
         assert (answer.status, answer.ended) == ("4", True)
         assert received(server) == 0
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([frame(0, 0, 1, bytes(100))[:50]], id="a frame"),
+        pytest.param([frame(6, 0, 0, bytes(8))[:3]], id="the head of a frame"),
+        pytest.param([frame(1, 0, 1, b"\x82")], id="a header block"),
+        pytest.param([frame(1, 0, 1, b"\x82"), *[frame(9, 0, 1, b"\x82")] * 9], id="a header block, bit by bit"),
+    ],
+)
+async def test_the_rest_of_a_frame_or_header_block_must_arrive_in_time(parts: list[bytes]) -> None:
+    async with serving(Odd(), message_timeout_seconds=0.1) as server, wire(server) as client:
+        for part in parts:
+            client.write(part)
+            await asyncio.sleep(0.04)
+        await client.finish()
+        assert server.connections == 0
+
+
+async def test_a_client_that_sends_part_after_part_stays() -> None:
+    async with serving(Odd(), message_timeout_seconds=0.1) as server, wire(server) as client:
+        calls = b"".join(client.call(number) for number in range(1, 19, 2))
+        step = len(calls) // 10 + 1
+        for start in range(0, len(calls), step):
+            client.write(calls[start : start + step])
+            await asyncio.sleep(0.03)
+        assert [(await client.ended(number)).status for number in range(1, 19, 2)] == ["0"] * 9
 
 
 @pytest.mark.parametrize("parts", [[], [message()], [PART, message()[4:]]])
