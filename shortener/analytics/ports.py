@@ -1,13 +1,19 @@
 """What the analytics module needs from the outside."""
 
-from collections.abc import Container, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from shortener.analytics.model import Address, Agent, Click, Observation, Place, Position
 from shortener.analytics.periods import Span, TimeRange
 from shortener.analytics.stats import Places, Tally, TimePoint
 from shortener.links.model import LinkRef
 from shortener.tx import Tx
+
+ParseAgent: TypeAlias = Callable[[str], Agent]
+"""Understands a User-Agent header, in a fraction of a millisecond. Never raises."""
+
+CountClicks: TypeAlias = Callable[[Tx, Mapping[LinkRef, int]], Container[LinkRef]]
+"""Adds recorded clicks, which may be 0, to their links' own counters; returns which of these links are not gone."""
 
 
 class LogPiece(NamedTuple):
@@ -131,35 +137,11 @@ class ClickExport(Protocol):
         """Return some raw clicks of a link, oldest first, from the first one or behind a mark."""
 
 
-class CountClicks(Protocol):
-    """Adds recorded clicks to the links' own counters (`LinkService.add_clicks`)."""
-
-    def __call__(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Container[LinkRef]:
-        """Add `counts`, which may be 0, inside the caller's transaction; return which of these links are not gone."""
-
-
 class GeoLocator(Protocol):
     """Finds where addresses are, without asking anyone else."""
 
     def locate(self, address: Address) -> Place:
         """Return the place; `NOWHERE` for private, reserved and unknown addresses. Never raises."""
-
-
-class ParseAgent(Protocol):
-    """Understands User-Agent headers, in a fraction of a millisecond."""
-
-    def __call__(self, user_agent: str) -> Agent:
-        """Return what the header tells. Never raises."""
-
-
-class DescribeClick(Protocol):
-    """Turns what a caller tells about a click into a `Click`."""
-
-    async def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
-        """Return the click; an empty `address` is a click without a visitor.
-
-        Raises `errors.Invalid` (field `ip_address`) for an address that is none.
-        """
 
 
 class StatsReader(Protocol):
@@ -185,3 +167,13 @@ class StatsReader(Protocol):
 
     async def first_hour(self, link_id: int) -> int | None:
         """Return the start of the hour of the earliest click, None without clicks."""
+
+
+class DescribeClick(Protocol):
+    """Turns what a caller tells about a click into a `Click`."""
+
+    def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
+        """Return the click; an empty `address` is a click without a visitor.
+
+        Raises `errors.Invalid` (field `ip_address`) for an address that is none.
+        """

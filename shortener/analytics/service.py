@@ -84,7 +84,7 @@ class AnalyticsService:
                 return _click_id(answer)
         at = _parse_click_time(at, self._clock())
         link = await self._links.get(short_code)
-        click = await self._describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
+        click = self._describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
         if asked is not None:
             call = asked
             return await self._transactions(lambda tx: self._append_once(tx, click, call))

@@ -15,7 +15,7 @@ from tests.links.fakes import MemoryLinkStore, a_link_service
 from tests.support.fakes import FakeClock, FakeTransactions
 
 
-async def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
+def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
     """`DescribeClick` that reads `country/city` out of the user agent, and lets `bot` be one."""
     if address == "nonsense":
         raise errors.Invalid("ip_address must be an IPv4 or IPv6 address", field="ip_address")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from shortener.observe.histogram import Histogram
 from shortener.privacy import Erasure
 from shortener.privacy.erasure import ErasureStats
 from shortener.storage.sqlite.sql import sql
+from shortener.tx import Tx
 from tests.privacy.conftest import DESTINATION, EMAIL, PASSWORD, Home, fill, register
 from tests.support.databases import rows
 from tests.support.waiting import until
@@ -197,14 +199,13 @@ async def test_a_click_that_was_described_before_the_erasure_is_refused(
     owner, _ = await register(app)
     codes = await fill(app, owner, "mine")
     ids = await link_ids(app, codes)
-    describe = app.analytics._describe
+    transactions = app.analytics._transactions
 
-    async def slow(*args: object, **more: object) -> object:
-        click = await describe(*args, **more)  # type: ignore[arg-type] # passed on as it came
+    async def late(work: Callable[[Tx], int]) -> int:
         assert await app.privacy.erasure.erase(int(owner)) is True
-        return click
+        return await transactions(work)
 
-    monkeypatch.setattr(app.analytics, "_describe", slow)
+    monkeypatch.setattr(app.analytics, "_transactions", late)
     with pytest.raises(errors.NotFound):
         await app.analytics.record(codes[0], address="192.0.2.9", user_agent="", referrer="", at=0)
     assert await counted(app, ids) == dict.fromkeys(TABLES, 0)

@@ -68,7 +68,7 @@ class FileGeoLocator:
         self._may_log = OncePerSecond()
 
     def locate(self, address: Address) -> Place:
-        """See `GeoLocator`."""
+        """Return where an address is (`GeoLocator`)."""
         for database in self._databases:
             place = self._ask(database, address)
             if place != NOWHERE:

@@ -87,8 +87,8 @@ class ClickDescriber:
         self._agents = agents
         self._clock = clock
 
-    async def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
-        """See `DescribeClick`. The visitor key is that of today, also for a click of the past."""
+    def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
+        """Return the click (`DescribeClick`). The visitor key is that of today, also for a click of the past."""
         client = parse_address(address)
         agent = self._agents(user_agent)
         visitor = self._visitors.identify(client, self._clock()) if client else NO_VISITOR

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -16,34 +17,6 @@ _FORGETTING: Final = 0.95
 """After each sync, that much remains of what slower ones before it have taken: a tenth after 45 of them."""
 
 Durability: TypeAlias = Literal["kernel", "power"]
-
-
-class Unsynced:
-    """Files with data that only the kernel has, and the directory if one of them is new."""
-
-    def __init__(self, directory: Path | None, current: int | None, retired: list[int]) -> None:
-        self._directory = directory
-        self._current = current
-        self._retired = retired
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return self._current is None and not self._retired and self._directory is None
-
-    def sync(self) -> None:
-        """Wait for the disk, and close the files that are full. Blocking. Raises `OSError`."""
-        with contextlib.ExitStack() as stack:
-            for file in self._retired:
-                stack.callback(os.close, file)
-            for file in self._retired:
-                os.fdatasync(file)
-            if self._current is not None:
-                os.fdatasync(self._current)
-            if self._directory is not None:
-                directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-                stack.callback(os.close, directory)
-                os.fsync(directory)
 
 
 class DiskSync:
@@ -137,14 +110,15 @@ class DiskSync:
     async def _sync(self, due: float) -> None:
         """Bring all that was written to the disk, and learn how long that takes from when it was due."""
         waiting, self._waiting = self._waiting, []
-        unsynced = Unsynced(
-            self._directory if self._is_created else None, self._file if self._is_dirty else None, self._retired
-        )
-        self._retired, self._is_created, self._is_dirty = [], False, False
+        retired, self._retired = self._retired, []
+        files = [*retired, *([self._file] if self._is_dirty and self._file is not None else [])]
+        directory = self._directory if self._is_created else None
+        self._is_created = self._is_dirty = False
         self._has_work.clear()
         try:
-            if not unsynced.is_empty:
-                await asyncio.get_running_loop().run_in_executor(self._thread, unsynced.sync)
+            if files or directory is not None:
+                work = partial(_sync, files, retired, directory)
+                await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except OSError as error:
             self.failures += 1
             if self._may_log():
@@ -157,3 +131,16 @@ class DiskSync:
         for done in waiting:
             if not done.done():
                 done.set_result(None)
+
+
+def _sync(files: list[int], retired: list[int], directory: Path | None) -> None:
+    """Wait until files and their directory are on the disk, and close the retired ones. Raises `OSError`."""
+    with contextlib.ExitStack() as stack:
+        for file in retired:
+            stack.callback(os.close, file)
+        for file in files:
+            os.fdatasync(file)
+        if directory is not None:
+            opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, opened)
+            os.fsync(opened)

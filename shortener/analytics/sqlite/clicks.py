@@ -93,11 +93,9 @@ class SqliteClickStore:
         self._values_max = values_max
 
     def is_counted(self, click: Click) -> bool:
-        """See `ClickStore`."""
         return self._count_bots or not click.bot
 
     def append(self, tx: Tx, clicks: Sequence[Click]) -> list[int]:
-        """See `ClickStore`."""
         if not clicks:
             return []
         on = sql(tx)

@@ -42,7 +42,6 @@ class SqliteClickExport:
         self._database = database
 
     async def totals(self, link_ids: Sequence[int]) -> dict[int, str]:
-        """See `ClickExport`."""
 
         def query(on: Sql) -> dict[int, str]:
             wanted = (json.dumps(link_ids),)
@@ -58,7 +57,6 @@ class SqliteClickExport:
         return await self._database.read(query)
 
     async def clicks(self, link_id: int, after: ClickMark | None) -> ClickPage:
-        """See `ClickExport`."""
         mark = after or _BEFORE_ALL
         parameters = (link_id, mark.at, mark.id, _CLICKS_AT_ONCE)
         row = (await self._database.read(lambda on: on.rows(_CLICKS, parameters)))[0]

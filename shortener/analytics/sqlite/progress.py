@@ -18,12 +18,10 @@ class SqliteLogProgress:
         self._database = database
 
     async def position(self) -> Position:
-        """Return the position that was stored last (`LogProgress`)."""
         row = await self._database.read(lambda on: on.row(_POSITION))
         return Position(*cast("tuple[int, int]", row)) if row else START
 
     def advance(self, tx: Tx, old: Position, new: Position) -> bool:
-        """Move the position, if it is `old` (`LogProgress`)."""
         on = sql(tx)
         if on.run(_MOVE_POSITION, (*new, *old)):
             return True

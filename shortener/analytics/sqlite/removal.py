@@ -61,15 +61,12 @@ class SqliteClickRemoval:
         self._database = database
 
     async def removed_before(self) -> int:
-        """See `ClickRemoval`."""
         return cast(int, (await self._database.read(lambda on: on.rows(_HORIZON)))[0][0])
 
     def move_horizon(self, tx: Tx, horizon: int) -> None:
-        """See `ClickRemoval`."""
         sql(tx).run(_MOVE_HORIZON, (horizon,))
 
     async def find_old(self, horizon: int, after: int) -> OldClicks:
-        """See `ClickRemoval`."""
 
         def query(on: Sql) -> OldClicks:
             (links, last) = cast(tuple[str, int | None], on.rows(_CLICKED, (after, _LINKS_MAX))[0])
@@ -83,15 +80,12 @@ class SqliteClickRemoval:
         return await self._database.read(query)
 
     def remove(self, tx: Tx, ids: Sequence[int]) -> int:
-        """See `ClickRemoval`."""
         return sql(tx).run(_REMOVE, (json.dumps(ids),))
 
     def purge_later(self, tx: Tx, link_ids: Sequence[int]) -> None:
-        """See `ClickRemoval`."""
         sql(tx).run(_PURGE_LATER, (json.dumps(link_ids),))
 
     def purge(self, tx: Tx) -> bool:
-        """See `ClickRemoval`."""
         on = sql(tx)
         (links,) = cast(tuple[str], on.rows(_PURGED, (_PURGED_LINKS,))[0])
         if links == "[]":
@@ -103,5 +97,4 @@ class SqliteClickRemoval:
         return True
 
     async def is_purged(self) -> bool:
-        """See `ClickRemoval`."""
         return bool((await self._database.read(lambda on: on.rows(_IS_PURGED)))[0][0])

@@ -143,19 +143,16 @@ class SqliteStatsReader:
         self._database = database
 
     async def tally(self, link_id: int, within: TimeRange) -> Tally:
-        """See `StatsReader.tally`. Its time depends on how the range lies and not on how many clicks it has."""
+        # Its time depends on how the range lies and not on how many clicks it has.
         return await self._database.read(partial(_tally, link_id, within))
 
     async def series(self, link_id: int, within: TimeRange, span: Span) -> list[TimePoint]:
-        """See `StatsReader.series`."""
         return await self._database.read(partial(_series, link_id, within, span))
 
     async def places(self, link_id: int, *, cities_max: int) -> Places:
-        """See `StatsReader.places`."""
         return await self._database.read(partial(_places, link_id, cities_max))
 
     async def first_hour(self, link_id: int) -> int | None:
-        """See `StatsReader.first_hour`."""
         extent = await self._database.read(partial(_extent, link_id))
         return extent.start if extent else None
 

@@ -144,7 +144,7 @@ async def test_both_ways_keep_the_same(kept: Kept) -> None:
     kept.offer(ADDRESS, GOOGLEBOT, "https://News.Example:8080/x")
     [seen] = kept.observations()
 
-    click = await kept.describe(
+    click = kept.describe(
         a_ref(), at=NOW, address=ADDRESS, user_agent=GOOGLEBOT, referrer="https://News.Example:8080/x"
     )
 
@@ -154,11 +154,11 @@ async def test_both_ways_keep_the_same(kept: Kept) -> None:
 
 
 async def test_a_reported_click_may_have_no_address_but_not_a_bad_one(kept: Kept) -> None:
-    click = await kept.describe(a_ref(), at=5, address="", user_agent=LINUX, referrer="")
+    click = kept.describe(a_ref(), at=5, address="", user_agent=LINUX, referrer="")
 
     assert click == Click(a_ref(), 5, b"", "ZZ", "", "direct", Device.DESKTOP, bot=False)
     with pytest.raises(errors.Invalid) as caught:
-        await kept.describe(a_ref(), at=5, address="nonsense", user_agent="", referrer="")
+        kept.describe(a_ref(), at=5, address="nonsense", user_agent="", referrer="")
     assert caught.value.field == "ip_address"
 
 
