@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -43,9 +43,23 @@ class Api:
 async def call_server(config: Config, server: str | None, talk: Callable[[Api], Awaitable[T]]) -> T:
     """Run `talk` against the server at `server`, or against the configured one. Raises `OperatorError`."""
     host, port = _address(config, server)
+    where = join(host, port)
     if not await _listens(host, port):
         raise OperatorError(f"no server listens on {server}" if server else _how_to_reach_one(config))
-    return await _call_server(config, host, port, talk, own=not server)
+    token = service_token(config)
+    try:
+        async with Channel(host, port, ssl=client_context(config.grpc, own=not server)) as channel:
+            return await talk(_stubs(channel, token))
+    except grpclib.GRPCError as error:
+        raise OperatorError(_with_suggestions(error.message or error.status.name, _suggestions(error))) from None
+    except TimeoutError:
+        raise OperatorError(f"{where} did not answer within {CALL_SECONDS:.0f} seconds") from None
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).lower().replace("_", " ")
+        raise OperatorError(f"{where}: no TLS connection: {reason}") from None
+    except (OSError, grpclib.exceptions.ProtocolError, grpclib.exceptions.StreamTerminatedError):
+        how = "" if config.grpc.tls_certificate else " without TLS"
+        raise OperatorError(f"{where} does not speak gRPC{how}") from None
 
 
 async def call_offline(config: Config, talk: Callable[[Api], Awaitable[T]], *, creates: bool) -> T:
@@ -86,29 +100,8 @@ def _with_suggestions(message: str, suggestions: Sequence[str]) -> str:
 
 
 def _suggestions(error: grpclib.GRPCError) -> list[str]:
-    details = [detail for detail in error.details or () if isinstance(detail, ErrorInfo)]
-    return [
-        text for detail in details for name, text in sorted(detail.metadata.items()) if name.startswith("suggestion")
-    ]
-
-
-async def _call_server(config: Config, host: str, port: int, talk: Callable[[Api], Awaitable[T]], *, own: bool) -> T:
-    where = join(host, port)
-    try:
-        async with _remote(config, host, port, own=own) as api:
-            return await talk(api)
-    except grpclib.GRPCError as error:
-        raise OperatorError(_with_suggestions(error.message or error.status.name, _suggestions(error))) from None
-    except TimeoutError:
-        raise OperatorError(f"{where} did not answer within {CALL_SECONDS:.0f} seconds") from None
-    except ssl.SSLError as error:
-        raise OperatorError(
-            f"{where}: no TLS connection: {(error.reason or str(error)).lower().replace('_', ' ')}"
-        ) from None
-    except (OSError, grpclib.exceptions.ProtocolError, grpclib.exceptions.StreamTerminatedError):
-        raise OperatorError(
-            f"{where} does not speak gRPC{'' if config.grpc.tls_certificate else ' without TLS'}"
-        ) from None
+    found = [sorted(detail.metadata.items()) for detail in error.details or () if isinstance(detail, ErrorInfo)]
+    return [text for items in found for name, text in items if name.startswith("suggestion")]
 
 
 def _address(config: Config, server: str | None) -> tuple[str, int]:
@@ -129,11 +122,18 @@ async def _listens(host: str, port: int) -> bool:
     except (OSError, TimeoutError):
         return False
     writer.close()
-    try:
+    with suppress(OSError):  # It hung up first; it listens all the same.
         await writer.wait_closed()
-    except OSError:  # It hung up first; it listens all the same.
-        return True
     return True
+
+
+def _stubs(channel: Channel, token: str = "") -> Api:
+    metadata = {"authorization": f"Bearer {token}"} if token else None
+    return Api(
+        UrlServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
+        UserServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
+        AnalyticsServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
+    )
 
 
 def _local(operations: Mapping[str, Operation]) -> Api:
@@ -142,20 +142,7 @@ def _local(operations: Mapping[str, Operation]) -> Api:
     async def call(path: str, request: object, _: object, **__: object) -> object:
         return await operations[path].function(request, TRUSTED)
 
-    channel = cast("Channel", None)
-    api = Api(UrlServiceStub(channel), UserServiceStub(channel), AnalyticsServiceStub(channel))
+    api = _stubs(cast("Channel", None))
     for stub in (api.urls, api.users, api.analytics):
         vars(stub)["_unary_unary"] = call
     return api
-
-
-@asynccontextmanager
-async def _remote(config: Config, host: str, port: int, *, own: bool) -> AsyncIterator[Api]:
-    token = service_token(config)
-    metadata = {"authorization": f"Bearer {token}"} if token else None
-    async with Channel(host, port, ssl=client_context(config.grpc, own=own)) as channel:
-        yield Api(
-            UrlServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
-            UserServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
-            AnalyticsServiceStub(channel, timeout=CALL_SECONDS, metadata=metadata),
-        )

@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, TypeVar
 
 import typer
 
-from shortener.config import loading as config
-from shortener.config.sections import Config
+from shortener.config.loading import load
 
 if TYPE_CHECKING:
     from betterproto import Message
@@ -31,7 +30,7 @@ MISUSED = 2
 """Exit status: the command line or the configuration is wrong."""
 
 ConfigPath: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads this form on every Python we support
+    Path | None,
     typer.Option(
         "--config",
         "-c",
@@ -42,7 +41,7 @@ ConfigPath: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Server: TypeAlias = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this form on every Python we support
+    str | None,
     typer.Option("--server", help="Where url.URLService listens. [default: as configured]", metavar="HOST:PORT"),
 ]
 Offline: TypeAlias = Annotated[
@@ -54,11 +53,6 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
     """Print one line on standard error and end with `status`."""
     typer.echo(f"shortener: {message}", err=True)
     raise typer.Exit(status)
-
-
-def load_config(path: Path | None) -> Config:
-    """Read the configuration. Raises `ConfigError`."""
-    return config.load(path)
 
 
 def warn(message: str) -> None:
@@ -81,7 +75,7 @@ class Service:
         """
         if self.offline and self.server:
             fail("--server and --offline exclude each other", MISUSED)
-        settings = load_config(self.path)
+        settings = load(self.path)
         from shortener.cli import client  # noqa: PLC0415 - not for --help
 
         if self.offline:
@@ -93,8 +87,16 @@ class Service:
         return document_of(self.call(talk, creates=creates))
 
 
-Answer: TypeAlias = tuple[Json | None, Callable[[], None]]
-"""What a command has to say: as one JSON document (None where standard output is taken), and what prints it as text."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command has to say: one JSON document (None where standard output is taken), and the same as text.
+
+    `text` is printed, or called to print it. `status` is what the command ends with.
+    """
+
+    document: Json | None
+    text: str | Callable[[], None]
+    status: int = 0
 
 
 def on_service(command: Callable[..., Answer]) -> Callable[..., None]:
@@ -106,24 +108,45 @@ def on_service(command: Callable[..., Answer]) -> Callable[..., None]:
     def run(
         server: Server = None, offline: Offline = False, path: ConfigPath = None, as_json: AsJson = False, **own: Any
     ) -> None:
-        document, show = command(Service(server, offline, path), **own)
-        try:
-            if as_json and document is not None:
-                typer.echo(json.dumps(document))
-            else:
-                show()
-            sys.stdout.flush()
-        except BrokenPipeError:  # whoever read has enough
-            raise
-        except OSError as error:
-            fail(f"cannot write standard output: {error.strerror}")
+        _print(command(Service(server, offline, path), **own), as_json=as_json)
 
+    return _with_options(command, run)
+
+
+def on_config(command: Callable[..., Answer]) -> Callable[..., None]:
+    """Give a command the options --config and --json. It takes the configuration as its first argument."""
+
+    def run(path: ConfigPath = None, as_json: AsJson = False, **own: Any) -> None:
+        _print(command(load(path), **own), as_json=as_json)
+
+    return _with_options(command, run)
+
+
+def _with_options(command: Callable[..., Answer], run: Callable[..., None]) -> Callable[..., None]:
+    """Return `run` with the options of `command`, but for the first argument, before its own ones."""
     common = [each for each in inspect.signature(run).parameters.values() if each.name != "own"]
     parameters = [*list(inspect.signature(command, eval_str=True).parameters.values())[1:], *common]
     functools.update_wrapper(run, command)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by inspect.signature
     return run
+
+
+def _print(answer: Answer, *, as_json: bool) -> None:
+    try:
+        if as_json and answer.document is not None:
+            typer.echo(json.dumps(answer.document))
+        elif callable(answer.text):
+            answer.text()
+        else:
+            typer.echo(answer.text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has enough
+        raise
+    except OSError as error:
+        fail(f"cannot write standard output: {error.strerror}")
+    if answer.status:
+        raise typer.Exit(answer.status)
 
 
 def document_of(answer: "Message") -> Json:

@@ -3,9 +3,9 @@
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import typer
@@ -68,7 +68,7 @@ Code = Annotated[
     ),
 ]
 OutPath: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads this form on every Python we support
+    Path | None,
     typer.Option("--out", "-o", help="File to write: .png or .svg; - is standard output.", metavar="FILE"),
 ]
 
@@ -102,36 +102,26 @@ def shorten(
     """
     from shortener.gen.url import CreateCustomUrlRequest, CreateUrlRequest  # noqa: PLC0415 - not for --help
 
-    _check_scheme(url)
-    expires_at = _moment(expires)
+    if offered := with_scheme(url):
+        fail(f"long_url must be an absolute http or https URL: did you mean {offered} ?")
+    expires_at = _moment("--expires", expires, parse_moment)
 
     async def talk(api: "Api") -> "Message":
+        common: Json = {"long_url": url, "user_id": owner, "expires_at": expires_at, "omit_qr_code": True}
         if alias:
-            custom = CreateCustomUrlRequest(
-                alias=alias, long_url=url, user_id=owner, expires_at=expires_at, omit_qr_code=True
-            )
-            return await api.urls.create_custom_url(custom)
-        request = CreateUrlRequest(long_url=url, user_id=owner, expires_at=expires_at, omit_qr_code=True)
-        return await api.urls.create_url(request)
+            return await api.urls.create_custom_url(CreateCustomUrlRequest(alias=alias, **common))
+        return await api.urls.create_url(CreateUrlRequest(**common))
 
     made = service.ask(talk, creates=True)
     if expires_at and expires_at <= time.time():
         warn(f"--expires {expires} is in the past, so the link has expired already")
-    return made, lambda: typer.echo(made["short_url"])
-
-
-def _check_scheme(url: str) -> None:
-    """Refuse a URL that lacks nothing but a scheme, and offer it with one."""
-    if offered := with_scheme(url):
-        fail(f"long_url must be an absolute http or https URL: did you mean {offered} ?")
+    return Answer(made, made["short_url"])
 
 
 def with_scheme(url: str) -> str:
     """Return the URL with the scheme that its author left out or misspelt, "" for any other text."""
     found = _WITHOUT_SCHEME.fullmatch(url.strip())
-    if found is None:
-        return ""
-    return f"{(found['scheme'] or 'https').lower()}://{found['rest']}"
+    return f"{(found['scheme'] or 'https').lower()}://{found['rest']}" if found else ""
 
 
 @on_service
@@ -159,7 +149,7 @@ def list_links(
         display.table(("created", ">clicks", "short URL", "leads to"), rows, accent=2)
         typer.echo(f"{len(rows)} of {page['total']}")
 
-    return page, show
+    return Answer(page, show)
 
 
 @link.command("show")
@@ -176,7 +166,7 @@ def show_link(service: Service, code: Code) -> Answer:
         "created": date(link["created_at"]),
         "expires": date(link["expires_at"]) if link["expires_at"] else "never",
     }
-    return answer, lambda: display.facts(facts)
+    return Answer(answer, lambda: display.facts(facts))
 
 
 @link.command("delete")
@@ -197,7 +187,7 @@ def delete_link(
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Delete {named} for good?", abort=True, err=True)
     answer = service.ask(lambda api: api.urls.delete_url(DeleteUrlRequest(short_code=link["short_code"])))
-    return answer, lambda: typer.echo(f"deleted {named}")
+    return Answer(answer, f"deleted {named}")
 
 
 @on_service
@@ -215,7 +205,9 @@ def stats(
     """
     from shortener.gen.analytics import GetStatsRequest, GetTimeSeriesRequest  # noqa: PLC0415 - not for --help
 
-    start, granularity = _past(since)
+    now = int(time.time())
+    start = _moment("--since", since, parse_past)
+    granularity = next((name for name, seconds in _GRANULARITIES if now - start <= seconds), "week")
 
     async def talk(api: "Api") -> tuple["Message", "Message | None"]:
         short_code = await _code(api, code)
@@ -229,7 +221,7 @@ def stats(
     numbers = document_of(answer)
     if series is not None:
         numbers |= {"granularity": granularity} | document_of(series)
-    return numbers, lambda: _show_stats(numbers)
+    return Answer(numbers, lambda: _show_stats(numbers))
 
 
 def _show_stats(numbers: Json) -> None:
@@ -278,7 +270,7 @@ def qr(service: Service, code: Code, out: OutPath = None) -> Answer:
             file.write_bytes((draw_png if file.suffix.lower() == ".png" else draw_svg)(short_url))
         except OSError as error:
             fail(f"cannot write {file}: {error.strerror}")
-    return {"short_url": short_url, "file": str(file or "")}, show
+    return Answer({"short_url": short_url, "file": str(file or "")}, show)
 
 
 async def _get(api: "Api", name: LinkName) -> "Message":
@@ -301,18 +293,9 @@ async def _code(api: "Api", name: LinkName) -> str:
     return name.code
 
 
-def _moment(text: str) -> int:
+def _moment(option: str, text: str, parse: Callable[[str, int], int]) -> int:
+    """Return the Unix time that an option names, 0 where it is left out."""
     try:
-        return parse_moment(text, int(time.time())) if text else 0
+        return parse(text, int(time.time())) if text else 0
     except ValueError as error:
-        fail(f"--expires: {error}", MISUSED)
-
-
-def _past(text: str) -> tuple[int, str]:
-    """Return the start of a series and its granularity; 0 for all time."""
-    now = int(time.time())
-    try:
-        start = parse_past(text, now) if text else 0
-    except ValueError as error:
-        fail(f"--since: {error}", MISUSED)
-    return start, next((name for name, seconds in _GRANULARITIES if now - start <= seconds), "week")
+        fail(f"{option}: {error}", MISUSED)

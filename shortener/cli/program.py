@@ -14,7 +14,9 @@ import typer
 from typer.core import TyperGroup
 
 from shortener.cli import data, links, users
-from shortener.cli.common import FAILED, MISUSED, AsJson, ConfigPath, fail, load_config, progress
+from shortener.cli.common import FAILED, MISUSED, Answer, AsJson, ConfigPath, fail, on_config, progress
+from shortener.config.loading import load
+from shortener.config.sections import Config
 from shortener.errors import Failure, OperatorError
 from shortener.version import __version__
 
@@ -88,7 +90,7 @@ def serve(path: ConfigPath = None) -> None:
     Prints one JSON line on standard output when every listener accepts, at a terminal a few lines with addresses to
     click, and log lines on standard error.
     """
-    settings = load_config(path)
+    settings = load(path)
     from shortener.observe import log  # noqa: PLC0415 - only this command needs the servers
     from shortener.server.sockets import bind, take_over  # noqa: PLC0415 - as above
 
@@ -101,29 +103,26 @@ def serve(path: ConfigPath = None) -> None:
 
 
 @main.command()
-def migrate(path: ConfigPath = None, as_json: AsJson = False) -> None:
+@on_config
+def migrate(settings: Config) -> Answer:
     """Bring the database up to date without serving.
 
     Each migration is one transaction. `serve` does the same at start.
     """
-    settings = load_config(path)
     from shortener.server.process import run_migrations  # noqa: PLC0415 - only this command needs it
 
     with progress("migrating") as report:
         applied = run_migrations(settings, report)
-    if as_json:
-        typer.echo(json.dumps({"applied": applied}))
-    else:
-        typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+    return Answer({"applied": applied}, "\n".join(f"applied {name}" for name in applied) or "nothing to do")
 
 
 @main.command("check-config")
-def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
+@on_config
+def check_config(settings: Config) -> Answer:
     """Check whether `serve` could start.
 
     Says what would prevent it, or else prints what is configured, without secrets. Changes nothing.
     """
-    settings = load_config(path)
     from shortener.server.check import check_start  # noqa: PLC0415 - only this command needs it
 
     try:
@@ -134,12 +133,8 @@ def check_config(path: ConfigPath = None, as_json: AsJson = False) -> None:
         section: {key: "***" if key in _SECRETS and value else value for key, value in keys.items()}
         for section, keys in dataclasses.asdict(settings).items()
     }
-    if as_json:
-        typer.echo(json.dumps(shown))
-        return
-    for section, keys in shown.items():
-        for key, value in keys.items():
-            typer.echo(f"{section}.{key} = {json.dumps(value)}")
+    lines = (f"{section}.{key} = {json.dumps(value)}" for section, keys in shown.items() for key, value in keys.items())
+    return Answer(shown, "\n".join(lines))
 
 
 for commands in (links, users, data):

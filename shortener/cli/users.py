@@ -10,6 +10,7 @@ import typer
 
 from shortener.cli import display
 from shortener.cli.common import MISUSED, Answer, Service, date, fail, on_service
+from shortener.cli.outfile import open_out_file
 
 if TYPE_CHECKING:
     from betterproto import Message
@@ -43,7 +44,7 @@ def create_user(
 
     request = CreateUserRequest(email=email, username=username, password=_password("Password"))
     made = service.ask(lambda api: api.users.create_user(request), creates=True)
-    return made, lambda: typer.echo(f"account {made['id']}: {made['email']}")
+    return Answer(made, f"account {made['id']}: {made['email']}")
 
 
 @user.command("list")
@@ -66,7 +67,7 @@ def list_users(
         display.table((">id", "created", "email", "username", "name"), rows, accent=2)
         typer.echo(f"{len(rows)} of {page['total']}")
 
-    return page, show
+    return Answer(page, show)
 
 
 @user.command("password")
@@ -80,7 +81,7 @@ def set_password(service: Service, account: Account) -> Answer:
 
     request = SetPasswordRequest(**_named(account), new_password=_password("New password"))
     answer = service.ask(lambda api: api.users.set_password(request))
-    return answer, lambda: typer.echo(f"account {answer['user_id']} has a new password")
+    return Answer(answer, f"account {answer['user_id']} has a new password")
 
 
 @user.command("export")
@@ -92,19 +93,17 @@ def export_user(
     clicks: Annotated[bool, typer.Option("--clicks", help="Add the raw clicks to each link.")] = False,
 ) -> Answer:
     """Write all that is kept about an account to a file, as one JSON document with a link a line."""
-    from shortener.cli.outfile import OutFile  # noqa: PLC0415 - as above
     from shortener.gen.user import ExportUserRequest  # noqa: PLC0415 - not for --help
 
     async def talk(api: "Api") -> str:
-        with OutFile(out) as file:
+        with open_out_file(out) as file:
             request = ExportUserRequest(**_named(account), with_clicks=clicks)
-            answer = await api.users.export_user(request)
-            file.write(answer.part)
-            while answer.next_cursor:
-                request.cursor = answer.next_cursor
+            while True:
                 answer = await api.users.export_user(request)
                 file.write(answer.part)
-        return answer.user_id
+                if not answer.next_cursor:
+                    return answer.user_id
+                request.cursor = answer.next_cursor
 
     try:
         user_id = service.call(talk)
@@ -112,7 +111,7 @@ def export_user(
         fail(f"cannot write {out}: {error.strerror}")
     is_stdout = str(out) == "-"
     shown = None if is_stdout else {"user_id": user_id, "file": str(out)}
-    return shown, lambda: typer.echo(f"account {user_id} -> {out}", err=is_stdout)
+    return Answer(shown, lambda: typer.echo(f"account {user_id} -> {out}", err=is_stdout))
 
 
 @user.command("erase")
@@ -143,7 +142,7 @@ def erase_user(
         return answer
 
     gone = service.ask(talk)
-    return gone, lambda: typer.echo(f"account {gone['user_id']} erased")
+    return Answer(gone, f"account {gone['user_id']} erased")
 
 
 def _named(account: str) -> dict[str, str]:
