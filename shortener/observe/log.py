@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
@@ -23,7 +24,7 @@ class _Json(JsonFormatter):
         self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
     ) -> None:
         """Put the time first."""
-        log_data["time"] = _timestamp(record)
+        log_data["time"] = timestamp(record.created)
         super().add_fields(log_data, record, message_dict)
         log_data["level"] = record.levelname.lower()
 
@@ -33,10 +34,9 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the traceback below it if there is one."""
-        facts = "".join(f" {key}={value!r}" for key, value in vars(record).items() if key not in _STANDARD)
-        line = (
-            f"{_timestamp(record)} {record.levelname.lower():7} {record.name}: {_one_line(record.getMessage())}{facts}"
-        )
+        facts = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        start = f"{timestamp(record.created)} {record.levelname.lower():7} {record.name}:"
+        line = f"{start} {_one_line(record.getMessage())}{facts_text(facts)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -45,8 +45,14 @@ def _one_line(text: str) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def _timestamp(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(seconds: float) -> str:
+    """Return a Unix time as log lines have it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def facts_text(facts: Mapping[str, object]) -> str:
+    """Return facts as text lines have them behind the message."""
+    return "".join(f" {key}={value!r}" for key, value in facts.items())
 
 
 def is_json(line_format: str) -> bool:

@@ -13,14 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from math import inf
 from threading import Event, Thread
 from typing import TypeAlias
 
 from shortener.config.sections import Log
 from shortener.observe.histogram import Gauge
-from shortener.observe.log import is_json
+from shortener.observe.log import facts_text, is_json, timestamp
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +43,12 @@ class RequestLog:
     `least_seconds` is how long a request must have taken to be of interest: whoever tells may leave out the others.
     """
 
-    def __init__(self, *, access: bool = False, slow_seconds: float = 0.0) -> None:
+    def __init__(self, settings: Log) -> None:
         self.slow = 0
         self.dropped = 0
-        self.least_seconds = 0.0 if access else slow_seconds or inf
-        self._access = access
-        self._slow_seconds = slow_seconds or inf
+        self._access = settings.access
+        self._slow_seconds = settings.slow_seconds or inf
+        self.least_seconds = 0.0 if settings.access else self._slow_seconds
         self._slow_since = -inf
         self._slow_lines = 0
         self.waiting: deque[_Facts] = deque()
@@ -97,7 +96,7 @@ class RequestLog:
         log.warning("slow request", extra=facts | ({"request_id": request_id} if request_id else {}))
 
 
-OFF = RequestLog()
+OFF = RequestLog(Log(access=False, slow_seconds=0))
 
 
 @contextmanager
@@ -106,13 +105,23 @@ def open_request_log(settings: Log, write: Write | None = None) -> Iterator[Requ
 
     Access lines go to `write`, by default standard error, from a thread that ends with the block.
     """
-    requests = RequestLog(access=settings.access, slow_seconds=settings.slow_seconds)
+    requests = RequestLog(settings)
     if not settings.access:
         yield requests
         return
-    done = Event()
-    lines = _Lines(requests, _json_line if is_json(settings.format) else _text_line, write or _to_stderr)
-    thread = Thread(target=lines.run, args=(done,), name="access-log", daemon=True)  # stuck in a write it ends with us
+    done, as_json = Event(), is_json(settings.format)
+
+    def run() -> None:
+        is_over = False
+        while not is_over:
+            is_over = done.wait(WRITE_SECONDS)
+            for lines in _pieces(requests.waiting, as_json=as_json):
+                try:
+                    (write or _to_stderr)(b"".join(lines))
+                except OSError:  # standard error is closed or its disk full: there is nowhere to say so but the counter
+                    requests.dropped += len(lines)
+
+    thread = Thread(target=run, name="access-log", daemon=True)  # stuck in a write it ends with us
     thread.start()
     try:
         yield requests
@@ -121,38 +130,19 @@ def open_request_log(settings: Log, write: Write | None = None) -> Iterator[Requ
         thread.join(CLOSE_SECONDS)
 
 
-class _Lines:
-    """Writes the lines that wait, ten times a second."""
-
-    def __init__(self, requests: RequestLog, render: Callable[[_Facts], str], write: Write) -> None:
-        self._requests = requests
-        self._render = render
-        self._write = write
-
-    def run(self, done: Event) -> None:
-        """Write until `done`, and then what is left."""
-        while not done.wait(WRITE_SECONDS):
-            self._drain()
-        self._drain()
-
-    def _drain(self) -> None:
-        waiting = self._requests.waiting
-        piece, lines = b"", 0
-        while waiting:
-            line = self._render(waiting.popleft()).encode() + b"\n"
-            if len(piece) + len(line) > PIPE_BYTES:
-                self._flush(piece, lines)
-                piece, lines = b"", 0
-            piece += line
-            lines += 1
-        if piece:
-            self._flush(piece, lines)
-
-    def _flush(self, piece: bytes, lines: int) -> None:
-        try:
-            self._write(piece)
-        except OSError:  # standard error is closed or its disk full: there is nowhere to say so but the counter
-            self._requests.dropped += lines
+def _pieces(waiting: deque[_Facts], *, as_json: bool) -> Iterator[list[bytes]]:
+    """Yield the lines that wait, as many at a time as a pipe takes whole."""
+    lines: list[bytes] = []
+    size = 0
+    while waiting:
+        line = _line(waiting.popleft(), as_json=as_json)
+        if lines and size + len(line) > PIPE_BYTES:
+            yield lines
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield lines
 
 
 def _to_stderr(data: bytes) -> None:
@@ -161,23 +151,13 @@ def _to_stderr(data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _facts(facts: _Facts) -> dict[str, object]:
-    _, protocol, route, status, seconds, request_id, size = facts
-    known: dict[str, object] = {"protocol": protocol, "route": route, "status": status, "ms": round(seconds * 1000, 3)}
-    named = {"request_id": request_id or secrets.token_hex(16)}
-    return known | named | ({} if size is None else {"bytes": size})
-
-
-def _when(facts: _Facts) -> str:
-    return datetime.fromtimestamp(facts[0], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _json_line(facts: _Facts) -> str:
-    start = {"time": _when(facts), "level": "info", "logger": "shortener.access", "event": "request"}
-    return json.dumps(start | _facts(facts), separators=(",", ":"))
-
-
-def _text_line(facts: _Facts) -> str:
-    return f"{_when(facts)} info    shortener.access: request" + "".join(
-        f" {key}={value!r}" for key, value in _facts(facts).items()
-    )
+def _line(facts: _Facts, *, as_json: bool) -> bytes:
+    at, protocol, route, status, seconds, request_id, size = facts
+    shown: dict[str, object] = {"protocol": protocol, "route": route, "status": status, "ms": round(seconds * 1000, 3)}
+    shown["request_id"] = request_id or secrets.token_hex(16)
+    if size is not None:
+        shown["bytes"] = size
+    if not as_json:
+        return f"{timestamp(at)} info    shortener.access: request{facts_text(shown)}\n".encode()
+    start = {"time": timestamp(at), "level": "info", "logger": "shortener.access", "event": "request"}
+    return json.dumps(start | shown, separators=(",", ":")).encode() + b"\n"
