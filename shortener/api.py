@@ -9,8 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from shortener import errors
 from shortener.errors import Code
 from shortener.limits import Counted
+
+KEY_METADATA = "idempotency-key"
+"""Where gRPC callers put idempotency keys; REST callers use a header of that name, in any case.
+
+The names are those of draft-ietf-httpapi-idempotency-key-header. What a key may be and what it does is the domain's.
+"""
+KEY_HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotent-Replayed"
+"""Is `true` with an HTTP answer that was given before."""
 
 
 @dataclass(slots=True)
@@ -19,6 +29,13 @@ class IdempotencyKey:
 
     text: str
     replayed: bool = False
+
+
+def one_key(values: Sequence[str]) -> IdempotencyKey | None:
+    """Return the only value as a key, None when there is none. Raises `errors.Invalid` when there are more."""
+    if len(values) > 1:
+        raise errors.Invalid(f"{KEY_METADATA} is given more than once", field=KEY_METADATA)
+    return IdempotencyKey(values[0]) if values else None
 
 
 @dataclass(frozen=True, slots=True)

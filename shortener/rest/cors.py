@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from shortener.rpc.idempotency import HEADER as IDEMPOTENCY_KEY
-from shortener.rpc.idempotency import REPLAYED
+from shortener.api import KEY_HEADER, REPLAYED_HEADER
 
 MAX_AGE_SECONDS = 600
-_ALLOWED_HEADERS = f"Authorization, Content-Type, {IDEMPOTENCY_KEY}"
-_EXPOSED_HEADERS = f"Location, Retry-After, {REPLAYED}"
+_ALLOWED_HEADERS = f"Authorization, Content-Type, {KEY_HEADER}"
+_EXPOSED_HEADERS = f"Location, Retry-After, {REPLAYED_HEADER}"
 
 
 def mount(app: web.Application, origins: Iterable[str]) -> None:

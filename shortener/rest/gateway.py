@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from shortener import errors
-from shortener.api import Content, Operation, Query, Route
+from shortener.api import KEY_HEADER, REPLAYED_HEADER, Content, Operation, Query, Route, one_key
 from shortener.caller import Caller
 from shortener.config.sections import Gateway, Grpc
 from shortener.errors import Code
@@ -20,7 +20,6 @@ from shortener.rest import json_codec as jsonio
 from shortener.rest.auth import Authenticate, bearer_token
 from shortener.rest.problems import http_problem, problem
 from shortener.rest.streams import streamed
-from shortener.rpc.idempotency import HEADER, REPLAYED, one_key
 
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
 _INT64_MAX = (1 << 63) - 1
@@ -100,14 +99,14 @@ def _handler(
             message = kind()
         for name, value in (fields | dict(request.match_info) | filled).items():
             setattr(message, name, value)
-        key = one_key(request.headers.getall(HEADER, [])) if operation.takes_key else None
+        key = one_key(request.headers.getall(KEY_HEADER, [])) if operation.takes_key else None
         if counted is not None and counted != "misses":
             door.limits.admit(counted, caller)
         try:
             async with asyncio.timeout(seconds) as deadline:
                 reply = await (function(message, caller, key) if operation.takes_key else function(message, caller))
                 if not isinstance(reply, Content):
-                    return await _rendered(route, reply, {REPLAYED: "true"} if key and key.replayed else {})
+                    return await _rendered(route, reply, {REPLAYED_HEADER: "true"} if key and key.replayed else {})
                 first = reply.body if isinstance(reply.body, bytes) else await anext(reply.body, b"")
         except TimeoutError:
             if not deadline.expired():

@@ -6,12 +6,11 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from shortener.api import Operation, Query, Route
+from shortener.api import KEY_HEADER, REPLAYED_HEADER, Operation, Query, Route
 from shortener.errors import Code
 from shortener.net.statuses import TABLE
 from shortener.rest.problems import HTTP_PROBLEMS, MEDIA_TYPE
 from shortener.rpc.descriptors import comments, descriptor
-from shortener.rpc.idempotency import HEADER, REPLAYED
 
 Json = dict[str, Any]
 
@@ -142,7 +141,7 @@ def _query_parameter(query: Query) -> Json:
 
 
 _KEY: Json = {
-    "name": HEADER,
+    "name": KEY_HEADER,
     "in": "header",
     "description": (
         "Makes it safe to try again: for 24 hours, a call with the key and the body of an earlier one does nothing "
@@ -151,7 +150,10 @@ _KEY: Json = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 _REPLAYED: Json = {
-    REPLAYED: {"schema": {"type": "string", "enum": ["true"]}, "description": "Sent when this was answered before."}
+    REPLAYED_HEADER: {
+        "schema": {"type": "string", "enum": ["true"]},
+        "description": "Sent when this was answered before.",
+    }
 }
 
 

@@ -41,7 +41,7 @@ HTTP_PROBLEMS: dict[int, tuple[str, str]] = {
 _LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
 """Refusals that are logged, a line a second of each route and code at most: an overload must not become two."""
 
-Observe = Callable[[str, int, float], None]
+Observe = Callable[[str, str, float], None]
 """Told of each answer: method and route ("GET /api/urls/{short_code}"), status, seconds it took."""
 
 
@@ -121,7 +121,7 @@ def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog
             response.headers.setdefault(name, value)
         seconds = time.perf_counter() - started
         if observe is not None:
-            observe(_route_of(request), response.status, seconds)
+            observe(_route_of(request), str(response.status), seconds)
         if seconds >= requests.least_seconds:
             size = response.content_length
             requests.add("rest", _route_of(request), response.status, seconds, request_id=request_id, size=size)

@@ -15,7 +15,7 @@ from grpclib import GRPCError
 from grpclib.const import Cardinality, Handler, Status
 
 from shortener import errors
-from shortener.api import Operation, by_path
+from shortener.api import KEY_METADATA, IdempotencyKey, Operation, by_path, one_key
 from shortener.caller import TRUSTED
 from shortener.errors import Code
 from shortener.ids import NewId
@@ -24,18 +24,17 @@ from shortener.observe.log import OncePerSecond
 from shortener.observe.request_log import OFF, RequestLog
 from shortener.rpc.callers import CallerOf
 from shortener.rpc.details import to_grpc
-from shortener.rpc.idempotency import key_of
 
 log = logging.getLogger(__name__)
 
-Observe = Callable[[str, Status, float], None]
-"""Told of each finished call: path of the method, status, seconds it took."""
+Observe = Callable[[str, str, float], None]
+"""Told of each finished call: path of the method, name of the status, seconds it took."""
 
 Admits = Callable[[str, "str | bytes | None"], bool]
 """Told a method's path and the `authorization` of a call, says whether the call is let in."""
 
 
-def _observe_nothing(path: str, status: Status, seconds: float) -> None:
+def _observe_nothing(path: str, status: str, seconds: float) -> None:
     pass
 
 
@@ -83,7 +82,7 @@ def _handler(operation: Operation, caller_of: CallerOf | None, limits: RateLimit
         if request is None:
             raise errors.Invalid("malformed request")
         try:
-            reply = await (function(request, caller, key_of(stream)) if takes_key else function(request, caller))
+            reply = await (function(request, caller, _key_of(stream)) if takes_key else function(request, caller))
         except errors.NotFound:
             if counted is not None and limit == "misses":
                 counted.miss(caller.address)
@@ -94,6 +93,11 @@ def _handler(operation: Operation, caller_of: CallerOf | None, limits: RateLimit
 
     takes_key = operation.takes_key
     return Handler(call, Cardinality.UNARY_UNARY, operation.request, operation.reply)
+
+
+def _key_of(stream: Any) -> IdempotencyKey | None:  # the stream's type is the server's own
+    metadata = stream.metadata
+    return one_key(metadata.getall(KEY_METADATA)) if metadata and KEY_METADATA in metadata else None
 
 
 def guarded(
@@ -162,7 +166,7 @@ def _guarded(
             raise GRPCError(status, message) from None
         finally:
             seconds = clock() - started
-            observe(path, status, seconds)
+            observe(path, status.name, seconds)
             if seconds >= least_seconds:
                 size = getattr(stream, "reply_size", None)  # the stock server's streams do not tell
                 requests.add("grpc", path, status.name, seconds, request_id=request_id, size=size,

@@ -145,7 +145,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             new_id=app.core.new_id,
             service_token=token,
             open_services=open_services,
-            observe=servers.metrics.rpc.observe_rpc,
+            observe=servers.metrics.rpc.observe,
             requests=servers.requests,
         )
         admits = holders_of(token, open_services) if token else None
@@ -156,7 +156,7 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
 
 async def _start_gateway(stack: AsyncExitStack, servers: Servers) -> None:
     app, limits, grpc = servers.app, servers.app.core.config.gateway, servers.app.core.config.grpc
-    web = gateway.new_app(limits, problems(app.core.new_id, servers.metrics.http.observe_http, servers.requests))
+    web = gateway.new_app(limits, problems(app.core.new_id, servers.metrics.http.observe, servers.requests))
     door = gateway.Door(authenticator(app.accounts), app.core.client_addresses, app.core.limits)
     gateway.mount(web, app.operations, door=door, gateway=limits, timeouts=grpc)
     if limits.cors_origins:

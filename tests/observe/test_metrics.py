@@ -16,8 +16,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shortener import __version__
-from shortener.observe.histogram import SECONDS, Histogram
-from shortener.observe.metrics import Calls, Metrics
+from shortener.observe.histogram import SECONDS, Calls, Histogram
+from shortener.observe.metrics import Metrics
 from tests.support.process import Running
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -222,6 +222,6 @@ def test_odd_label_texts_are_escaped() -> None:
     counted = Metrics()
     odd = 'quote " backslash \\ newline \n'
     counted.http = Calls("x_seconds", "X.", ("route", "status"))
-    counted.http.observe_http(odd, 200, 0.5)
+    counted.http.observe(odd, "200", 0.5)
     samples = parse(generate_latest(counted.registry).decode())
     assert value(samples, "x_seconds_count", route=odd, status="200") == 1

@@ -180,7 +180,7 @@ async def test_the_service_token_is_required_but_for_health(build: Build, servin
 
 async def test_each_call_is_observed(build: Build) -> None:
     seen = []
-    server = await build(observe=lambda path, status, seconds: seen.append((path, status.name, 0 <= seconds < 5)))
+    server = await build(observe=lambda path, status, seconds: seen.append((path, status, 0 <= seconds < 5)))
     async with channel(server) as opened:
         await method(opened, GET)(pb.GetUrlRequest(short_code="a"))
         await status_of(method(opened, GET)(pb.GetUrlRequest(short_code="missing")))
