@@ -4,7 +4,8 @@ from typing import cast
 
 from shortener import errors
 from shortener.accounts.model import Account, Credentials, NewAccount, email_key, username_key
-from shortener.storage.sqlite.sql import Database, Row, Sql, UniqueViolation, sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Row, Sql, UniqueViolation, sql
 from shortener.tx import Tx
 
 _FIELDS = "id, email, username, name, created_at, updated_at, token_version"
@@ -31,9 +32,9 @@ _PENDING = "SELECT id FROM erased_accounts WHERE pending = 1 ORDER BY id"
 
 
 class SqliteAccountStore:
-    """`AccountStore` on a `Database`. Ids are never used twice, those of erased accounts neither."""
+    """`AccountStore` on a `SqliteDatabase`. Ids are never used twice, those of erased accounts neither."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def find(self, account_id: int) -> Account | None:

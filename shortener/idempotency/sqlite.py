@@ -5,7 +5,8 @@ from typing import cast
 
 from shortener.idempotency.model import Asked
 from shortener.idempotency.ports import Kept
-from shortener.storage.sqlite.sql import Database, Row, sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Row, sql
 from shortener.tx import Tx
 
 _FIND = "SELECT request, answer, answered_at FROM replays WHERE key = ?"
@@ -19,35 +20,29 @@ _COUNT = "SELECT kept FROM replay_counts WHERE caller = x''"
 
 
 class SqliteReplayStore:
-    """A `ReplayStore` on a `Database`."""
+    """A `ReplayStore` on a `SqliteDatabase`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def find(self, key: bytes) -> Kept | None:
-        """See `ReplayStore.find`."""
         return _kept(await self._database.read(lambda reader: reader.row(_FIND, (key,))))
 
     def find_in(self, tx: Tx, key: bytes) -> Kept | None:
-        """See `ReplayStore.find_in`."""
         return _kept(sql(tx).row(_FIND, (key,)))
 
     def put(self, tx: Tx, call: Asked, kept: Kept) -> None:
-        """See `ReplayStore.put`."""
         sql(tx).run(_FORGET, (call.key,))
         sql(tx).run(_PUT, (call.key, call.caller, kept.request, json.dumps(kept.answer), kept.answered_at))
 
     def remove(self, tx: Tx, *, before: int, after: int, limit: int) -> int:
-        """See `ReplayStore.remove`."""
         return sql(tx).run(_REMOVE, (before, after, limit))
 
     def count_in(self, tx: Tx, caller: bytes) -> tuple[int, int]:
-        """See `ReplayStore.count_in`."""
         counts = dict(cast("list[tuple[bytes, int]]", sql(tx).rows(_COUNTS, (caller,))))
         return counts.get(caller, 0), counts[b""]
 
     async def count(self) -> int:
-        """See `ReplayStore.count`."""
         row = await self._database.read(lambda reader: reader.row(_COUNT))
         return cast("tuple[int]", row)[0]
 

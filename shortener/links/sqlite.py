@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from shortener.links.model import Link, LinkRef, NewLink
-from shortener.storage.sqlite.sql import Database, Row, Sql, sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Row, Sql, sql
 from shortener.tx import Tx
 
 _COLUMNS = """id, short_code, destination, owner_id, created_at, updated_at, expires_at, deleted_at, is_alias,
@@ -42,9 +43,9 @@ _ERASE_DELETED = _ERASE.format("<> 0")
 
 
 class SqliteLinkStore:
-    """A `LinkStore` on a `Database`."""
+    """A `LinkStore` on a `SqliteDatabase`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def find(self, short_code: str) -> Link | None:

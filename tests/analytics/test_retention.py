@@ -17,7 +17,8 @@ from shortener.analytics.retention import ClickRetention, open_retention
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.analytics.sqlite.stats import SqliteStatsReader
-from shortener.storage.sqlite.sql import Database, sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import sql
 from shortener.tx import Transactions, Tx
 from tests.analytics.builders import NOW, a_click, a_visitor
 from tests.analytics.fakes import AtomicTransactions, MemoryClickRemoval, MemoryClickStore, MemoryCounters
@@ -30,7 +31,7 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     migrate_file(tmp_path / "test.db")
     async with opened(tmp_path / "test.db") as opened_database:
         yield opened_database
@@ -56,7 +57,7 @@ class Stores(NamedTuple):
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def stores(request: pytest.FixtureRequest, database: Database) -> Stores:
+async def stores(request: pytest.FixtureRequest, database: SqliteDatabase) -> Stores:
     if request.param == "sqlite":
         clicks = SqliteClickStore(count_bots=True, values_max=1000)
         return Stores(clicks, SqliteClickRemoval(database), database.transaction)
@@ -84,7 +85,7 @@ async def test_the_horizon_never_goes_back(stores: Stores) -> None:
         assert await stores.removal.removed_before() == expected
 
 
-async def test_a_look_takes_in_a_bounded_part(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_look_takes_in_a_bounded_part(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shortener.analytics.sqlite.removal._LINKS_MAX", 2)
     monkeypatch.setattr("shortener.analytics.sqlite.removal._CLICKS_MAX", 3)
     clicks, removal = SqliteClickStore(count_bots=True, values_max=1000), SqliteClickRemoval(database)
@@ -113,7 +114,7 @@ FIRST = NOW - 3 * DAY  # a full hour
 
 
 @pytest.fixture
-async def aged(database: Database) -> Aged:
+async def aged(database: SqliteDatabase) -> Aged:
     store, clock = (
         SqliteClickStore(count_bots=True, values_max=1000),
         FakeClock(FIRST + DAY + 2 * HOUR + 1800),
@@ -150,13 +151,13 @@ async def test_ragged_edges_in_removed_hours(aged: Aged, start: int, end: int, c
     assert (sum(p.clicks for p in points), sum(p.unique_visitors for p in points)) == (clicks, clicks)
 
 
-async def test_only_whole_old_hours_are_removed(aged: Aged, database: Database) -> None:
+async def test_only_whole_old_hours_are_removed(aged: Aged, database: SqliteDatabase) -> None:
     assert await rows(database, "SELECT removed_before FROM click_retention") == [(FIRST + 2 * HOUR,)]
     assert await rows(database, "SELECT MIN(clicked_at), COUNT(*) FROM clicks") == [(FIRST + 2 * HOUR, 6)]
     assert (aged.retention.stats.removed, aged.retention.stats.horizon) == (12, FIRST + 2 * HOUR)
 
 
-async def test_a_late_click_is_counted_and_removed_by_the_next_pass(aged: Aged, database: Database) -> None:
+async def test_a_late_click_is_counted_and_removed_by_the_next_pass(aged: Aged, database: SqliteDatabase) -> None:
     late = a_click(at=FIRST + 600, visitor=a_visitor(99))
     assert await database.transaction(lambda tx: aged.store.append(tx, [late])) == [19]
     expected = (19, 19)
@@ -171,14 +172,14 @@ async def test_a_late_click_is_counted_and_removed_by_the_next_pass(aged: Aged, 
     assert (await aged.reader.tally(1, TimeRange())).clicks == 19
 
 
-async def test_a_clock_set_back_brings_nothing_back(aged: Aged, database: Database) -> None:
+async def test_a_clock_set_back_brings_nothing_back(aged: Aged, database: SqliteDatabase) -> None:
     aged.clock.tick(-10 * DAY)
     await aged.retention.remove_old()
     assert await rows(database, "SELECT removed_before FROM click_retention") == [(FIRST + 2 * HOUR,)]
     assert (await aged.reader.tally(1, TimeRange(FIRST, FIRST + 90 * 60))).clicks == 12
 
 
-async def test_the_task_removes_and_ends(database: Database) -> None:
+async def test_the_task_removes_and_ends(database: SqliteDatabase) -> None:
     store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(at=NOW - DAY - HOUR), a_click()]))
     removal = SqliteClickRemoval(database)
@@ -189,7 +190,7 @@ async def test_the_task_removes_and_ends(database: Database) -> None:
 
 
 @pytest.mark.units_run_once
-async def test_what_fails_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_fails_is_tried_again(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_module, "_LOOK_SECONDS", 0.001)
     store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(at=NOW - DAY - HOUR)]))

@@ -24,9 +24,8 @@ from shortener.errors import OperatorError
 from shortener.links import Link, LinkRef, NewLink
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.data_dir import lock_data_dir
-from shortener.storage.sqlite.database import open_database
+from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
-from shortener.storage.sqlite.sql import Database
 from shortener.tx import Tx
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
 
@@ -54,7 +53,7 @@ async def fill(data_dir: Path, world: World, progress: Progress) -> None:
             await _fill_clicks(database, world, first_id, progress)
 
 
-async def _fill_links(database: Database, world: World, progress: Progress) -> int:
+async def _fill_links(database: SqliteDatabase, world: World, progress: Progress) -> int:
     """Store the links and return the id of the first; the others follow it one by one."""
     store = SqliteLinkStore(database)
     bar = progress.add_task("links", total=world.links)
@@ -73,7 +72,7 @@ async def _fill_links(database: Database, world: World, progress: Progress) -> i
     return first_id
 
 
-async def _fill_clicks(database: Database, world: World, first_id: int, progress: Progress) -> None:
+async def _fill_clicks(database: SqliteDatabase, world: World, first_id: int, progress: Progress) -> None:
     links, clicks = SqliteLinkStore(database), SqliteClickStore(count_bots=True, values_max=1000)
     bar = progress.add_task("clicks", total=world.clicks)
 

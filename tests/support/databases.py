@@ -9,7 +9,7 @@ from pyroaring import BitMap
 from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
-from shortener.storage.sqlite.sql import Database, Row
+from shortener.storage.sqlite.sql import Row
 
 
 def migrate_file(path: Path) -> None:
@@ -28,11 +28,11 @@ async def opened(path: Path) -> AsyncIterator[SqliteDatabase]:
         yield database
 
 
-async def rows(database: Database, statement: str) -> list[Row]:
+async def rows(database: SqliteDatabase, statement: str) -> list[Row]:
     return await database.read(lambda on: on.rows(statement))
 
 
-async def visitor_sets(database: Database) -> dict[tuple[object, object, object], tuple[object, set[bytes]]]:
+async def visitor_sets(database: SqliteDatabase) -> dict[tuple[object, object, object], tuple[object, set[bytes]]]:
     """Return, for each period, the stored number of visitors and their digests."""
     digests = dict(await rows(database, "SELECT id, digest FROM visitors"))
     stored = await rows(database, "SELECT link_id, span, period, visitors, members FROM visitor_sets")

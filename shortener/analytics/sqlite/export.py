@@ -7,7 +7,8 @@ from typing import Final, cast
 from pyroaring import BitMap
 
 from shortener.analytics.ports import ClickMark, ClickPage
-from shortener.storage.sqlite.sql import Database, Sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Sql
 
 _CLICKS_AT_ONCE: Final = 1_000
 _BEFORE_ALL: Final = ClickMark(-1, 0)
@@ -36,9 +37,9 @@ SELECT group_concat(line, ',' || char(10)), COUNT(*), MAX(clicked_at), MAX(id) F
 
 
 class SqliteClickExport:
-    """`ClickExport` on a `Database`."""
+    """`ClickExport` on a `SqliteDatabase`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def totals(self, link_ids: Sequence[int]) -> dict[int, str]:

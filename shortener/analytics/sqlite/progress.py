@@ -3,7 +3,8 @@
 from typing import cast
 
 from shortener.analytics.model import START, Position
-from shortener.storage.sqlite.sql import Database, sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import sql
 from shortener.tx import Tx
 
 _POSITION = "SELECT segment, offset FROM journal_position"
@@ -12,9 +13,9 @@ _MOVE_POSITION = "UPDATE journal_position SET segment = ?, offset = ? WHERE segm
 
 
 class SqliteLogProgress:
-    """`LogProgress` on a `Database`."""
+    """`LogProgress` on a `SqliteDatabase`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def position(self) -> Position:

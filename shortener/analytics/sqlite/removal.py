@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from shortener.analytics.ports import OldClicks
-from shortener.storage.sqlite.sql import Database, Sql, sql
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Sql, sql
 from shortener.tx import Tx
 
 # How much one look at the clicks takes in: some 10 ms on a reader's thread.
@@ -55,9 +56,9 @@ _REMOVE = "DELETE FROM clicks WHERE id IN (SELECT value FROM json_each(?))"
 
 
 class SqliteClickRemoval:
-    """`ClickRemoval` on a `Database`."""
+    """`ClickRemoval` on a `SqliteDatabase`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def removed_before(self) -> int:

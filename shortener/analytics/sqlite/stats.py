@@ -35,7 +35,8 @@ from shortener.analytics.stats import (
     Tally,
     TimePoint,
 )
-from shortener.storage.sqlite.sql import Database, Sql, Value
+from shortener.storage.sqlite.database import SqliteDatabase
+from shortener.storage.sqlite.sql import Sql, Value
 
 _Count: TypeAlias = tuple[str, int]
 
@@ -139,7 +140,7 @@ FROM (SELECT COUNT(*) FROM edges)
 class SqliteStatsReader:
     """The `StatsReader` on SQLite."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def tally(self, link_id: int, within: TimeRange) -> Tally:

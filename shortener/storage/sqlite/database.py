@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,30 +14,25 @@ from shortener.observe.histogram import Gauge
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.sqlite.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
 from shortener.storage.sqlite.readers import Readers, ReaderStats
-from shortener.storage.sqlite.sql import Sql
 from shortener.storage.sqlite.writer import Writer, WriterStats
 from shortener.tasks import finish, lower_thread_priority
-from shortener.tx import Tx
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
 class SqliteDatabase:
-    """`Database` on one SQLite file. Bound to the event loop it was opened in; made by `open_database`."""
+    """One SQLite file: a writer that groups work into commits, and a pool of readers. Made by `open_database`.
+
+    Bound to the event loop it was opened in.
+    """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
+        self.transaction = writer.transaction
+        self.read = readers.read
         self._writer = writer
         self._readers = readers
         self._closing: asyncio.Task[None] | None = None
-
-    async def transaction(self, work: Callable[[Tx], T]) -> T:
-        """See `Database.transaction`. A cancelled caller's work is dropped if not begun, else it completes."""
-        return await self._writer.transaction(work)
-
-    async def read(self, query: Callable[[Sql], T]) -> T:
-        """See `Database.read`. Raises `errors.Exhausted` when too many reads wait."""
-        return await self._readers.read(query)
 
     @property
     def writer_stats(self) -> WriterStats:

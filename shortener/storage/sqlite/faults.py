@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from shortener import errors
 from shortener.errors import OperatorError
-from shortener.storage.sqlite.sql import UniqueViolation
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +21,14 @@ _HINTS = {
     sqlite3.SQLITE_BUSY: "another process has it locked",
     sqlite3.SQLITE_LOCKED: "another process has it locked",
 }
+
+
+class UniqueViolation(Exception):  # noqa: N818 - named like the domain's errors; it never leaves a store
+    """A UNIQUE or PRIMARY KEY constraint refused a row. `column` is `table.column` where the engine says so."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
 
 
 def unusable(path: Path, error: sqlite3.Error) -> OperatorError:

@@ -14,7 +14,6 @@ from shortener import errors
 from shortener.storage.sqlite.connection import INTERRUPT_SECONDS, SqliteThread
 from shortener.storage.sqlite.faults import raise_translated
 from shortener.storage.sqlite.sql import Sql
-from shortener.storage.sqlite.statements import Statements
 
 T = TypeVar("T")
 
@@ -36,9 +35,9 @@ class _Read:
     def __init__(self, raw: sqlite3.Connection, query: Callable[[Sql], object]) -> None:
         self._raw = raw
         self._query = query
-        self._sql = Statements(raw)
+        self._sql = Sql(raw)
         self._result: object = None
-        self._error: BaseException | None = errors.Unavailable("the database is closed")  # until it has run
+        self._error: BaseException | None = None
         self._gate = threading.Lock()
         self._ended = False
         self._unwanted = False
@@ -49,7 +48,6 @@ class _Read:
             self._end()  # Only after an earlier ROLLBACK failed is there anything to end.
             self._raw.execute("BEGIN")
             self._result = self._query(self._sql)
-            self._error = None
         except StopIteration as error:
             self._error = RuntimeError("StopIteration from a query")
             self._error.__cause__ = error  # A future cannot carry it.
@@ -70,10 +68,12 @@ class _Read:
 
     def outcome(self) -> object:
         """Return what the query returned, or raise what it raised."""
-        if self._error is None:
+        if self._error is None and self._ended:
             return self._result
         if self._unwanted:
             raise errors.Unavailable("the read was interrupted") from self._error
+        if self._error is None:
+            raise errors.Unavailable("the database is closed")
         if isinstance(self._error, sqlite3.Error):
             raise_translated(self._error)
         raise self._error
@@ -102,7 +102,11 @@ class Readers:
         return len(self._waiting)
 
     async def read(self, query: Callable[[Sql], T]) -> T:
-        """See `Database.read`."""
+        """Run `query` on a reader, in one snapshot that holds every acknowledged write.
+
+        A cancelled read is interrupted and frees its reader. Raises `errors.Unavailable` when the database is closing,
+        `errors.Exhausted` when too many reads wait.
+        """
         if self._closing:
             raise errors.Unavailable("the database is closed")
         thread = self._free.popleft() if self._free else await self._turn()

@@ -1,56 +1,100 @@
-"""The port to a SQL database: what stores may use, and what a second engine would implement."""
+"""Statements in SQL, as stores see them."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import NoReturn, TypeAlias, cast
 
+from shortener.storage.sqlite.faults import UniqueViolation, raise_translated
 from shortener.tx import Tx
 
-T = TypeVar("T")
+__all__ = ["Row", "Sql", "SqlTx", "UniqueViolation", "Value", "sql"]
+
 Value: TypeAlias = int | float | str | bytes | None
 Row: TypeAlias = tuple[Value, ...]
+_Execute: TypeAlias = Callable[[str, Sequence[Value]], sqlite3.Cursor]
+_ExecuteMany: TypeAlias = Callable[[str, Iterable[Sequence[Value]]], sqlite3.Cursor]
 
 
-class UniqueViolation(Exception):  # noqa: N818 - named like the domain's errors; it never leaves a store
-    """A UNIQUE or PRIMARY KEY constraint refused a row. `column` is `table.column` where the engine says so."""
+class Sql:
+    """Statements on a connection, for the time of one unit of work or one read, on the connection's own thread alone.
 
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
+    Parameters are bound, never pasted into the text.
+    """
 
+    # The two bound methods are kept, not the connection: a statement costs one attribute look-up, and a closed
+    # object refuses without a test on the hot path.
+    __slots__ = ("_execute", "_execute_many")
 
-class Sql(Protocol):
-    """Statements on one connection, on the engine's own thread. Parameters only, never text pasted together."""
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._execute: _Execute = raw.execute
+        self._execute_many: _ExecuteMany = raw.executemany
 
     def rows(self, statement: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all rows it gives (also those of RETURNING)."""
+        try:
+            return self._execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            self._failed(error)
 
     def row(self, statement: str, parameters: Sequence[Value] = ()) -> Row | None:
         """Run a statement and return its first row, None when there is none."""
+        try:
+            row: Row | None = self._execute(statement, parameters).fetchone()
+        except sqlite3.Error as error:
+            self._failed(error)
+        return row
 
     def run(self, statement: str, parameters: Sequence[Value] = ()) -> int:
-        """Run a statement and return the number of rows it changed. Raises `UniqueViolation`."""
+        """Run a statement and return how many rows it changed. Raises `UniqueViolation`.
+
+        The number is 0 for statements that do not begin with INSERT, UPDATE, DELETE or REPLACE.
+        """
+        try:
+            changed = self._execute(statement, parameters).rowcount
+        except sqlite3.Error as error:
+            self._failed(error)
+        return max(changed, 0)
 
     def run_many(self, statement: str, parameters: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each parameter row. Raises `UniqueViolation`."""
+        try:
+            self._execute_many(statement, parameters)
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Refuse all further statements: the transaction or the snapshot has ended."""
+        self._execute = self._execute_many = _refuse
+
+    def _failed(self, error: sqlite3.Error) -> NoReturn:
+        raise_translated(error)
 
 
-class SqlTx(Sql, Tx, Protocol):
-    """`Tx` as stores see it: a transaction with statements."""
+class SqlTx(Sql):
+    """`Tx` as stores see it: a unit of work on the writer's connection."""
+
+    __slots__ = ("_raw", "callbacks")
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        super().__init__(raw)
+        self._raw = raw
+        self.callbacks: list[Callable[[], None]] = []
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Run `callback` on the event loop once this work is durable."""
+        self.callbacks.append(callback)
+
+    def _failed(self, error: sqlite3.Error) -> NoReturn:
+        if not self._raw.in_transaction:
+            # A full disk may end the whole transaction. Whatever the work did next would commit by itself.
+            self.close()
+        super()._failed(error)
+
+
+def _refuse(statement: str, parameters: Iterable[object]) -> NoReturn:
+    raise RuntimeError(f"statement after the end of its transaction: {statement.split(maxsplit=1)[0]}")
 
 
 def sql(tx: Tx) -> SqlTx:
     """Look inside an opaque transaction. For stores alone."""
     return cast(SqlTx, tx)
-
-
-class Database(Protocol):
-    """One writer that groups work into commits, and a pool of readers."""
-
-    async def transaction(self, work: Callable[[Tx], T]) -> T:
-        """See `tx.Transactions`. Raises `errors.Unavailable` when busy or closing, `errors.Exhausted` when full."""
-
-    async def read(self, query: Callable[[Sql], T]) -> T:
-        """Run `query` on a reader, in one snapshot that holds every acknowledged write.
-
-        A cancelled read is interrupted and frees its reader.
-        """

@@ -16,7 +16,7 @@ from shortener.config.sections import Storage
 from shortener.observe.histogram import FAST_SECONDS, SIZES, Histogram
 from shortener.storage.sqlite.connection import SqliteThread
 from shortener.storage.sqlite.faults import raise_translated
-from shortener.storage.sqlite.statements import SqliteTx
+from shortener.storage.sqlite.sql import SqlTx
 from shortener.tasks import finish
 from shortener.tx import Tx
 
@@ -50,7 +50,7 @@ class _Unit:
         self.callbacks: list[Callable[[], None]] = []
 
     def run(self, raw: sqlite3.Connection) -> None:
-        tx = SqliteTx(raw)
+        tx = SqlTx(raw)
         try:
             self.result = self.work(tx)
         except StopIteration as error:
@@ -75,7 +75,8 @@ class _Batch:
 
     def __init__(self, raw: sqlite3.Connection, units: list[_Unit]) -> None:
         self.units = units
-        self.error: BaseException | None = errors.Unavailable("the database is closed")  # until it has run
+        self.error: BaseException | None = None
+        self.has_run = False
         self.committed = False
         self.seconds = 0.0
         self._raw = raw
@@ -84,11 +85,11 @@ class _Batch:
         started = time.perf_counter()
         try:
             self._run()
-            self.error = None
         except BaseException as error:  # noqa: BLE001 - it goes to every caller of the batch
             self.error = error
             self._undo()
         self.seconds = time.perf_counter() - started
+        self.has_run = True
 
     def _run(self) -> None:
         self._undo()  # Only after an earlier ROLLBACK failed is there anything to undo.
@@ -154,7 +155,11 @@ class Writer:
         self._task = asyncio.create_task(self._serve(), name="sqlite-writer")
 
     async def transaction(self, work: Callable[[Tx], T]) -> T:
-        """See `Database.transaction`."""
+        """Run `work(tx)` in one transaction and return its result once that is durable (`tx.Transactions`).
+
+        A cancelled caller's work is dropped if not begun, else it completes. Raises `errors.Unavailable` when the
+        database is busy or closing, `errors.Exhausted` when too much waits.
+        """
         if self._closing:
             raise errors.Unavailable("the database is closed")
         if len(self._waiting) >= self._settings.queue_max:
@@ -236,6 +241,8 @@ class Writer:
             self._answer(batch)
 
     def _answer(self, batch: _Batch) -> None:
+        if not batch.has_run:
+            batch.error = errors.Unavailable("the database is closed")
         for unit in batch.units:
             if batch.error is not None and unit.error is None:
                 unit.error = _copied(batch.error)

@@ -17,7 +17,7 @@ from shortener.analytics.ports import ClickStore, LogProgress
 from shortener.analytics.sqlite import clicks as store_module
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.progress import SqliteLogProgress
-from shortener.storage.sqlite.sql import Database
+from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.tx import Transactions, Tx
 from tests.analytics.builders import NOW, a_click, a_ref, a_visitor
 from tests.analytics.fakes import AtomicTransactions, MemoryClickStore, MemoryCounters
@@ -31,14 +31,14 @@ class Subject(NamedTuple):
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     migrate_file(tmp_path / "test.db")
     async with opened(tmp_path / "test.db") as opened_database:
         yield opened_database
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def subject(request: pytest.FixtureRequest, database: Database) -> Subject:
+async def subject(request: pytest.FixtureRequest, database: SqliteDatabase) -> Subject:
     if request.param == "sqlite":
         return Subject(
             SqliteClickStore(count_bots=True, values_max=1000), SqliteLogProgress(database), database.transaction
@@ -84,7 +84,7 @@ async def test_a_failed_transaction_leaves_nothing(subject: Subject) -> None:
     assert await subject.transactions(lambda tx: subject.store.append(tx, [a_click()])) == [1]
 
 
-async def test_one_click_as_the_tables_hold_it(database: Database) -> None:
+async def test_one_click_as_the_tables_hold_it(database: SqliteDatabase) -> None:
     store = SqliteClickStore(count_bots=True, values_max=1000)
     click = a_click(
         7, at=NOW + 5, city="São Paulo|X", country="BR", referrer="https://news.example", visitor=a_visitor(9)
@@ -104,7 +104,7 @@ async def test_one_click_as_the_tables_hold_it(database: Database) -> None:
     assert await visitor_sets(database) == periods
 
 
-async def test_a_click_without_address_has_no_visitor(database: Database) -> None:
+async def test_a_click_without_address_has_no_visitor(database: SqliteDatabase) -> None:
     store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, [a_click(visitor=b"")]))
 
@@ -112,7 +112,7 @@ async def test_a_click_without_address_has_no_visitor(database: Database) -> Non
     assert await rows(database, "SELECT * FROM visitors UNION ALL SELECT visitors, members FROM visitor_sets") == []
 
 
-async def test_bots_are_recorded_but_not_counted_where_configured(database: Database) -> None:
+async def test_bots_are_recorded_but_not_counted_where_configured(database: SqliteDatabase) -> None:
     store = SqliteClickStore(count_bots=False, values_max=1000)
     bot = a_click(bot=True, device=Device.OTHER, visitor=a_visitor(1))
     person = a_click(visitor=a_visitor(2))
@@ -149,7 +149,7 @@ batches = st.lists(
 
 
 @asynccontextmanager
-async def fresh(path: Path) -> AsyncIterator[Database]:
+async def fresh(path: Path) -> AsyncIterator[SqliteDatabase]:
     migrate_file(path)
     async with opened(path) as database:
         yield database
@@ -223,7 +223,7 @@ async def test_tables_equal_the_naive_count(
     assert sets == {period: (len(members), members) for period, members in visitors.items()}
 
 
-async def test_a_set_grows_over_many_batches_and_stays_exact(database: Database) -> None:
+async def test_a_set_grows_over_many_batches_and_stays_exact(database: SqliteDatabase) -> None:
     store = SqliteClickStore(count_bots=True, values_max=1000)
     for start in range(0, 30_000, 10_000):
         batch = [a_click(visitor=a_visitor(number)) for number in range(start, start + 12_000)]

@@ -21,7 +21,7 @@ from shortener.analytics.stats import (
     TimePoint,
 )
 from shortener.storage.sqlite.database import SqliteDatabase
-from shortener.storage.sqlite.sql import Database, Sql, Value, sql
+from shortener.storage.sqlite.sql import Sql, Value, sql
 from shortener.tx import Tx
 from tests.analytics.builders import a_click, a_visitor
 from tests.support.databases import migrate_file, opened
@@ -47,19 +47,19 @@ def reader(database: SqliteDatabase) -> SqliteStatsReader:
     return SqliteStatsReader(database)
 
 
-async def record(database: Database, *clicks: Click) -> None:
+async def record(database: SqliteDatabase, *clicks: Click) -> None:
     store = SqliteClickStore(count_bots=True, values_max=1000)
     await database.transaction(lambda tx: store.append(tx, clicks))
 
 
-async def run(database: Database, statement: str, *parameters: Value) -> None:
+async def run(database: SqliteDatabase, statement: str, *parameters: Value) -> None:
     def work(tx: Tx) -> int:
         return sql(tx).run(statement, parameters)
 
     await database.transaction(work)
 
 
-async def test_a_link_without_clicks(reader: SqliteStatsReader, database: Database) -> None:
+async def test_a_link_without_clicks(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     await record(database, a_click(2))
     assert await reader.tally(1, EVER) == Tally(0, DeviceCounts(), {}, {})
     assert await reader.series(1, EVER, Span.WEEK) == []
@@ -67,7 +67,7 @@ async def test_a_link_without_clicks(reader: SqliteStatsReader, database: Databa
     assert await reader.first_hour(1) is None
 
 
-async def test_links_do_not_mix(reader: SqliteStatsReader, database: Database) -> None:
+async def test_links_do_not_mix(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     await record(database, a_click(1, city="Bonn"), a_click(2, country="AT", city="Wien"))
     day = at("2027-01-15")
     for within in (EVER, TimeRange(day + 1, day + DAY - 1)):
@@ -87,14 +87,16 @@ async def test_links_do_not_mix(reader: SqliteStatsReader, database: Database) -
         (at("2599-12-31 23:59:59"), FOREVER - 1, 1),
     ],
 )
-async def test_extreme_ranges(reader: SqliteStatsReader, database: Database, start: int, end: int, clicks: int) -> None:
+async def test_extreme_ranges(
+    reader: SqliteStatsReader, database: SqliteDatabase, start: int, end: int, clicks: int
+) -> None:
     times = (1, at("2024-02-29"), at("2599-12-31 23:59:59"))
     await record(database, *(a_click(at=time, visitor=a_visitor(time)) for time in times))
     tally = await reader.tally(1, TimeRange(start, end))
     assert (tally.clicks, tally.unique_visitors) == (clicks, clicks)
 
 
-async def test_extreme_ranges_of_a_series(reader: SqliteStatsReader, database: Database) -> None:
+async def test_extreme_ranges_of_a_series(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     await record(database, a_click(at=5), a_click(at=at("2024-02-29 01:00:01")))
     for within in (TimeRange(1, FOREVER - 1), EVER):
         assert await reader.series(1, within, Span.WEEK) == [
@@ -104,19 +106,19 @@ async def test_extreme_ranges_of_a_series(reader: SqliteStatsReader, database: D
     assert await reader.series(1, TimeRange(FOREVER - 9, FOREVER - 1), Span.HOUR) == []
 
 
-async def test_the_first_hour(reader: SqliteStatsReader, database: Database) -> None:
+async def test_the_first_hour(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     await record(database, a_click(at=at("2024-02-29 12:59:59")), a_click(at=at("2024-02-29 13:00:00")))
     assert await reader.first_hour(1) == at("2024-02-29 12:00")
 
 
-async def test_a_visitor_of_many_periods_is_one(reader: SqliteStatsReader, database: Database) -> None:
+async def test_a_visitor_of_many_periods_is_one(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     months = [at(f"2024-{month:02}-28 23:30") for month in range(1, 13)]
     await record(database, *(a_click(at=time) for time in months))
     tally = await reader.tally(1, TimeRange(months[0], months[-1] + 1))
     assert (tally.clicks, tally.unique_visitors) == (12, 1)
 
 
-async def test_whole_hours_are_never_counted_from_events(reader: SqliteStatsReader, database: Database) -> None:
+async def test_whole_hours_are_never_counted_from_events(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     start, end = at("2024-01-30 22:30:00"), at("2024-04-02 03:15:00")
     inside = [start, *range(start - 1800 + HOUR, end - 900, 11 * HOUR), end - 1]
     await record(database, *(a_click(at=time, visitor=a_visitor(time)) for time in (start - 1, *inside, end)))
@@ -131,9 +133,9 @@ async def test_whole_hours_are_never_counted_from_events(reader: SqliteStatsRead
 
 
 class CountedReads:
-    """A `Database` that counts its reads."""
+    """A `SqliteDatabase` that counts its reads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.reads = 0
         self._database = database
 
@@ -145,7 +147,7 @@ class CountedReads:
         raise AssertionError("a reader does not write")
 
 
-async def test_an_answer_is_one_snapshot(database: Database) -> None:
+async def test_an_answer_is_one_snapshot(database: SqliteDatabase) -> None:
     await record(database, a_click(at=at("2024-02-29 12:00:01")))
     counted = CountedReads(database)
     reader = SqliteStatsReader(counted)
@@ -159,7 +161,7 @@ async def test_an_answer_is_one_snapshot(database: Database) -> None:
 @pytest.mark.parametrize(
     "name", ["_EXTENT", "_TALLY", "_SETS", "_EDGE_VISITORS", "_CLICKS", "_SERIES", "_DAY_SETS", "_PLACES"]
 )
-async def test_statements_seek_and_never_scan(database: Database, name: str) -> None:
+async def test_statements_seek_and_never_scan(database: SqliteDatabase, name: str) -> None:
     statement: str = getattr(reports, name)
     parameters: list[Value] = ["[]"] * max(int(number) for number in re.findall(r"\?(\d)", statement))
     plan = await database.read(lambda on: on.rows(f"EXPLAIN QUERY PLAN {statement}", parameters))
@@ -173,7 +175,7 @@ async def test_statements_seek_and_never_scan(database: Database, name: str) -> 
 
 
 async def test_what_came_too_late_to_be_kept_apart_is_other_and_comes_last(
-    reader: SqliteStatsReader, database: Database
+    reader: SqliteStatsReader, database: SqliteDatabase
 ) -> None:
     store = SqliteClickStore(count_bots=True, values_max=2)
     hour = at("2027-01-15 08:00")
@@ -207,7 +209,7 @@ async def test_what_came_too_late_to_be_kept_apart_is_other_and_comes_last(
     assert (await reader.places(1, cities_max=3)).cities[-1] == CityClicks("c", "DE", 1)
 
 
-async def test_only_the_most_frequent_referrers_are_read(reader: SqliteStatsReader, database: Database) -> None:
+async def test_only_the_most_frequent_referrers_are_read(reader: SqliteStatsReader, database: SqliteDatabase) -> None:
     hour = at("2027-01-15 08:00")
     for start in (0, 700):
         batch = [

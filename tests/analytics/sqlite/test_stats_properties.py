@@ -21,7 +21,7 @@ from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.analytics.stats import GRANULARITIES
 from shortener.links import LinkRef
-from shortener.storage.sqlite.sql import Database
+from shortener.storage.sqlite.database import SqliteDatabase
 from tests.analytics.builders import a_visitor
 from tests.analytics.naive import COUNTRIES, country_name, geo_of, series_of, stats_of
 from tests.analytics.subjects import describe
@@ -97,7 +97,7 @@ class Subject:
     links: MemoryLinkStore
     stores: dict[bool, SqliteClickStore]
     services: dict[bool, AnalyticsService]
-    database: Database
+    database: SqliteDatabase
     runner: asyncio.Runner
     ids: Iterator[int]
 
