@@ -48,7 +48,7 @@ class Site:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, Caller]] = []
-        self.seen: list[tuple[str, int, bool]] = []
+        self.seen: list[tuple[str, str, bool]] = []
         self.admitted: list[tuple[Counted, Caller]] = []
         self.over_limit = False
         self.trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
