@@ -21,7 +21,7 @@ from shortener.idempotency.module import open_replays
 from shortener.ids import NewId, random_id
 from shortener.links import LinkService
 from shortener.links.api import link_operations
-from shortener.links.cache import CachedLinkStore
+from shortener.links.cache import MemoryLinkCache
 from shortener.links.lists.screen import Screen
 from shortener.links.module import open_links
 from shortener.privacy.api import privacy_operations
@@ -42,7 +42,7 @@ class App:
     accounts: AccountService
     analytics: AnalyticsService
     privacy: Privacy
-    cache: CachedLinkStore
+    cache: MemoryLinkCache
     screen: Screen | None
     """What is kept from visitors by the operator's lists; None without any."""
     clicks: ClickRecorder

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import shortener
+from shortener.links import LinkDraft
 from shortener.server.sockets import NAMES
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
@@ -83,8 +84,8 @@ async def alone(work: Callable[[], Awaitable[None]]) -> None:
 
 async def use(data_dir: Path, *, serve: bool, **changes: object) -> None:
     async with shortener.open(config(data_dir, **changes), serve=serve) as app:
-        made = await app.links.create("https://example.com/", "me", expires_at=0, with_qr=True)
-        assert (await app.links.get(made.link.short_code)).destination == "https://example.com/"
+        made = await app.links.create(LinkDraft("https://example.com/", "me", with_qr=True))
+        assert (await app.links.details(made.link.short_code)).destination == "https://example.com/"
         assert sorted(app.addresses) == (sorted(NAMES) if serve else [])
         for address in app.addresses.values():
             host, _, port = address.rpartition(":")

@@ -23,7 +23,7 @@ from shortener.analytics.stats import (
 )
 from shortener.clock import Clock
 from shortener.idempotency import Answer, Asked, Replays
-from shortener.links import Link, LinkService
+from shortener.links import LinkDetails, LinkService
 from shortener.links.model import unknown_link
 from shortener.tx import Transactions, Tx
 
@@ -83,7 +83,7 @@ class AnalyticsService:
             if answer is not None:
                 return _click_id(answer)
         at = _parse_click_time(at, self._clock())
-        link = await self._links.get(short_code)
+        link = await self._links.details(short_code)
         click = self._describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
         if asked is not None:
             call = asked
@@ -96,7 +96,7 @@ class AnalyticsService:
         Raises `errors.Invalid` (`start_time`, `end_time`), `errors.NotFound`.
         """
         within = parse_range(start, end)
-        link = await self._links.get(short_code, owner_id=owner_id)
+        link = await self._links.details(short_code, owner_id=owner_id)
         tally = await self._reader.tally(link.id, within)
         total = tally.clicks
         return Stats(
@@ -121,7 +121,7 @@ class AnalyticsService:
         asked, span = parse_range(start, end), parse_granularity(granularity)
         if start and end and len(asked.periods(span)) > POINTS_MAX:
             raise errors.Invalid(f"the range has more than {POINTS_MAX} points", field="granularity")
-        link = await self._links.get(short_code, owner_id=owner_id)
+        link = await self._links.details(short_code, owner_id=owner_id)
         within = await self._bounded(link, asked, span)
         if within.is_empty:
             return []
@@ -133,7 +133,7 @@ class AnalyticsService:
         Raises `errors.Invalid` (`limit`), `errors.NotFound`.
         """
         limit = parse_places_limit(limit)
-        link = await self._links.get(short_code, owner_id=owner_id)
+        link = await self._links.details(short_code, owner_id=owner_id)
         places = await self._reader.places(link.id, cities_max=limit)
         total = sum(places.countries.values())
         return GeoStats(
@@ -157,7 +157,7 @@ class AnalyticsService:
         self._replays.keep(tx, asked, (click_id,))
         return click_id
 
-    async def _bounded(self, link: Link, within: TimeRange, span: Span) -> TimeRange:
+    async def _bounded(self, link: LinkDetails, within: TimeRange, span: Span) -> TimeRange:
         """Return the range with the sides it leaves open decided, `POINTS_MAX` periods at most."""
         start, end = within.start, within.end
         if not start:

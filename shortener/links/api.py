@@ -10,7 +10,7 @@ from shortener.caller import Caller
 from shortener.errors import Code
 from shortener.gen import url as pb
 from shortener.links import wire
-from shortener.links.model import Created
+from shortener.links.model import Created, LinkDraft
 from shortener.links.ports import QrFormat
 from shortener.links.service import LinkService
 
@@ -36,28 +36,29 @@ class LinkApi:
         self, request: pb.CreateUrlRequest, _: Caller, key: IdempotencyKey | None = None
     ) -> pb.CreateUrlResponse:
         """Make a link with a random short code."""
-        created = await self._links.create(
-            request.long_url,
-            request.user_id,
-            expires_at=request.expires_at,
-            with_qr=not request.omit_qr_code,
-            idempotency_key=key.text if key else None,
-        )
-        return wire.create_response(_noted(created, key))
+        return wire.create_response(await self._create(request, None, key))
 
     async def create_custom_url(
         self, request: pb.CreateCustomUrlRequest, _: Caller, key: IdempotencyKey | None = None
     ) -> pb.CreateCustomUrlResponse:
         """Make a link whose short code the caller chooses."""
-        created = await self._links.create_custom(
-            request.alias,
+        return wire.create_custom_response(await self._create(request, request.alias, key))
+
+    async def _create(
+        self, request: pb.CreateUrlRequest | pb.CreateCustomUrlRequest, alias: str | None, key: IdempotencyKey | None
+    ) -> Created:
+        draft = LinkDraft(
             request.long_url,
             request.user_id,
             expires_at=request.expires_at,
+            alias=alias,
             with_qr=not request.omit_qr_code,
-            idempotency_key=key.text if key else None,
         )
-        return wire.create_custom_response(_noted(created, key))
+        if key is None:
+            return await self._links.create(draft)
+        created = await self._links.create(draft, idempotency_key=key.text)
+        key.replayed = created.is_replay
+        return created
 
     async def get_url(self, request: pb.GetUrlRequest, caller: Caller) -> pb.GetUrlResponse:
         """Read a link. Raises `errors.NotFound`; over gRPC a response of found=false goes before that."""
@@ -81,12 +82,6 @@ class LinkApi:
         """Draw a link's QR code, a PNG image unless another kind is named."""
         image = _qr_format(request.format)
         return Content(_QR_TYPES[image], await self._links.qr(request.short_code, image, owner_id=caller.owner))
-
-
-def _noted(created: Created, key: IdempotencyKey | None) -> Created:
-    if key is not None:
-        key.replayed = created.is_replay
-    return created
 
 
 def _qr_format(text: str) -> QrFormat:

@@ -1,5 +1,6 @@
 """What a link is, and the rules about its parts (destinations have a file of their own)."""
 
+import enum
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,24 +27,28 @@ class LinkRef(NamedTuple):
     short_code: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewLink:
-    """A link about to be stored; every field is already checked."""
+class Link(NamedTuple):
+    """What it takes to follow a link; a tuple, because the cache makes one at each hit.
 
+    Times are Unix seconds; `expires_at` and `deleted_at` 0 mean never. `is_plain` tells that a redirect needs nothing
+    but what is here: the destination can stand in a header as it is.
+    """
+
+    id: int
     short_code: str
     destination: str
-    owner_id: str
-    created_at: int
     expires_at: int
-    is_alias: bool
+    deleted_at: int
+    is_plain: bool
+
+    @property
+    def ref(self) -> LinkRef:
+        """What clicks on this link are counted under."""
+        return LinkRef(self.id, self.short_code)
 
 
-class Link(NamedTuple):
-    """A stored link; a tuple, because the cache makes one at each hit.
-
-    Times are Unix seconds; `expires_at` and `deleted_at` 0 mean never. `clicks` is the recorded
-    clicks plus the IncrementClicks calls.
-    """
+class LinkDetails(NamedTuple):
+    """A link as its owner knows it. Times are as in `Link`. A link that is not stored yet has the id 0."""
 
     id: int
     short_code: str
@@ -54,23 +59,60 @@ class Link(NamedTuple):
     expires_at: int
     deleted_at: int
     is_alias: bool
-    clicks: int
+
+    @property
+    def link(self) -> Link:
+        """What it takes to follow this link."""
+        return Link(
+            self.id, self.short_code, self.destination, self.expires_at, self.deleted_at, is_plain(self.destination)
+        )
 
     @property
     def ref(self) -> LinkRef:
         """What clicks on this link are counted under."""
         return LinkRef(self.id, self.short_code)
 
-    def is_live(self, now: int) -> bool:
-        """Tell whether it redirects at `now`: neither deleted nor expired (expired from `expires_at` on)."""
-        return not self.deleted_at and (not self.expires_at or now < self.expires_at)
+
+class LinkCounts(NamedTuple):
+    """What is counted about a link: `clicks` are the recorded clicks plus the IncrementClicks calls."""
+
+    clicks: int
+
+
+class LinkRecord(NamedTuple):
+    """All that is known of a link."""
+
+    details: LinkDetails
+    counts: LinkCounts
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDraft:
+    """A link as somebody asks for it, every value as it was sent; without an `alias` its short code is random."""
+
+    long_url: str
+    owner_id: str
+    expires_at: int = 0
+    alias: str | None = None
+    with_qr: bool = False
+
+    @property
+    def method(self) -> str:
+        """The operation that makes such a link."""
+        return "CreateURL" if self.alias is None else "CreateCustomURL"
+
+    @property
+    def fingerprint(self) -> tuple[int | str, ...]:
+        """What tells this from other drafts of the same owner and method, for idempotency keys."""
+        asked = (self.long_url, self.expires_at, self.with_qr)
+        return asked if self.alias is None else (self.alias, *asked)
 
 
 @dataclass(frozen=True, slots=True)
 class LinkPage:
     """One page of an owner's links, newest first, and how many there are in all."""
 
-    links: tuple[Link, ...]
+    links: tuple[LinkRecord, ...]
     total: int
     has_more: bool
 
@@ -82,10 +124,36 @@ class Created:
     `is_replay`: it was made by an earlier call with the same idempotency key, and may have changed since.
     """
 
-    link: Link
+    link: LinkDetails
     short_url: str
     qr_png: bytes
     is_replay: bool = False
+
+
+class EventKind(enum.Enum):
+    """What happens to links that others may want to hear of."""
+
+    CREATED = "link.created"
+    CHANGED = "link.changed"
+    DELETED = "link.deleted"
+
+
+class LinkEvent(NamedTuple):
+    """Something that happened to a link at `at`, in Unix seconds."""
+
+    kind: EventKind
+    link: LinkRef
+    at: int
+
+
+def is_live(link: Link | LinkDetails, now: int) -> bool:
+    """Tell whether a link redirects at `now`: neither deleted nor expired (expired from `expires_at` on)."""
+    return not link.deleted_at and (not link.expires_at or now < link.expires_at)
+
+
+def is_plain(destination: str) -> bool:
+    """Tell whether a destination can stand in a header as it is. Links are made so that it always can."""
+    return destination.isascii() and destination.isprintable()
 
 
 def parse_expires_at(expires_at: int) -> int:

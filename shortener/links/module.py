@@ -8,14 +8,14 @@ from shortener.config.loading import ConfigError
 from shortener.config.sections import Redirect
 from shortener.core import Core
 from shortener.idempotency import Replays
-from shortener.links.cache import CachedLinkStore
+from shortener.links.cache import MemoryLinkCache
 from shortener.links.codes import random_codes
 from shortener.links.destination import OwnAddresses, own_addresses
 from shortener.links.lists.blocklist import Blocklist
 from shortener.links.lists.file import ListFile
 from shortener.links.lists.hash_set import Fingerprints
 from shortener.links.lists.screen import Screen, followed, load_screen
-from shortener.links.ports import IsErased
+from shortener.links.ports import IsErased, Outbox
 from shortener.links.qr import QrCodes
 from shortener.links.service import LinkService
 from shortener.links.sqlite import SqliteLinkStore
@@ -30,23 +30,25 @@ class Links:
     """The running parts of links."""
 
     service: LinkService
-    cache: CachedLinkStore
+    cache: MemoryLinkCache
     screen: Screen | None
     """What is kept from visitors by the operator's lists; None without any."""
 
 
-async def open_links(core: Core, replays: Replays, *, is_erased: IsErased) -> Links:
+async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbox: Outbox | None = None) -> Links:
     """Open the cache, the operator's lists and the service over them. Raises `ConfigError`."""
     config = core.config
     own = addresses_of(config.redirect)
-    cache = CachedLinkStore(SqliteLinkStore(core.database), config.cache)
+    store = SqliteLinkStore(core.database)
+    cache = MemoryLinkCache(store, config.cache)
     core.stack.push_async_callback(cache.close)
     qr_codes = QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max)
     screen = await in_thread("lists", lambda: load_screen(config.links))
     if screen is not None:
         await core.stack.enter_async_context(followed(screen, every_seconds=config.links.lists_check_seconds))
     service = LinkService(
-        store=cache,
+        store=store,
+        cache=cache,
         transactions=core.database.transaction,
         clock=core.clock,
         new_code=random_codes(config.links.code_length),
@@ -55,6 +57,7 @@ async def open_links(core: Core, replays: Replays, *, is_erased: IsErased) -> Li
         blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
         replays=replays,
         is_erased=is_erased,
+        outbox=outbox,
     )
     core.gauges.extend(_gauges(cache, qr_codes, screen))
     return Links(service, cache, screen)
@@ -68,12 +71,12 @@ def addresses_of(redirect: Redirect) -> OwnAddresses:
         raise ConfigError(f"[redirect] {error.message}, not {redirect.base_url!r:.80}") from None
 
 
-def _gauges(cache: CachedLinkStore, qr_codes: QrCodes, screen: Screen | None) -> Iterator[Gauge]:
+def _gauges(cache: MemoryLinkCache, qr_codes: QrCodes, screen: Screen | None) -> Iterator[Gauge]:
     hits = "Look-ups of links in the cache, by outcome."
     yield "shortener_cache_lookups_total", hits, {"outcome": "hit"}, lambda: cache.stats.hits
     yield "shortener_cache_lookups_total", hits, {"outcome": "unknown"}, lambda: cache.stats.unknown_hits
     yield "shortener_cache_lookups_total", hits, {"outcome": "miss"}, lambda: cache.stats.misses
-    yield "shortener_cache_links", "Links in the cache.", {}, lambda: cache.size
+    yield "shortener_cache_links", "Links in the cache.", {}, lambda: len(cache.links)
     yield "shortener_qr_codes_waiting", "QR codes being drawn or waiting.", {}, lambda: qr_codes.waiting
     if screen is not None and screen.hosts is not None:
         yield from _list_gauges("blocklist", screen.hosts)

@@ -1,9 +1,9 @@
 """What the links module needs from the outside."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from shortener.links.model import Link, LinkRef, NewLink
+from shortener.links.model import Link, LinkDetails, LinkEvent, LinkRecord, LinkRef
 from shortener.tx import Tx
 
 
@@ -13,33 +13,33 @@ class LinkStore(Protocol):
     A deleted link stays, with `deleted_at` set, so that its code never passes to anyone else.
     """
 
-    async def find(self, short_code: str) -> Link | None:
-        """Return the link of this code, deleted or not; None when the code was never in use."""
-
-    async def find_many(self, short_codes: Sequence[str]) -> dict[str, Link]:
+    async def links(self, short_codes: Sequence[str]) -> dict[str, Link]:
         """Return those that exist, deleted or not, by code."""
 
-    async def page(self, owner_id: str, limit: int, offset: int) -> tuple[list[Link], int]:
+    async def records(self, short_codes: Sequence[str]) -> dict[str, LinkRecord]:
+        """Return all that is known of those that exist, deleted or not, by code."""
+
+    async def page(self, owner_id: str, limit: int, offset: int) -> tuple[list[LinkRecord], int]:
         """Return one page of an owner's links, newest first, deleted ones omitted, and how many there are in all."""
 
-    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[Link]:
+    async def owned(self, owner_id: str, *, after: int, limit: int) -> list[LinkRecord]:
         """Return links of an owner, deleted ones too, in order of their ids: at most `limit` behind id `after`."""
 
-    def add(self, tx: Tx, link: NewLink) -> Link | None:
-        """Store a link and return it; None when its code is taken.
+    def add(self, tx: Tx, link: LinkDetails) -> int | None:
+        """Store a link that has no id yet, and return its id; None when its code is taken.
 
         A code is free if it was never in use, or if it was an alias of the same owner and is deleted; then the
         link starts anew, with a new id and no clicks.
         """
 
-    def delete(self, tx: Tx, short_code: str, *, now: int, owner_id: str | None = None) -> bool:
-        """Mark a link deleted; False when there is none (or not this owner's, where one is given)."""
+    def delete(self, tx: Tx, short_code: str, *, now: int, owner_id: str | None = None) -> LinkRef | None:
+        """Mark a link deleted; None when there is none (or not this owner's, where one is given)."""
 
-    def increment(self, tx: Tx, short_code: str) -> Link | None:
-        """Add one to the counter and return the link as it is then; None when there is none or it is deleted."""
+    def increment(self, tx: Tx, short_code: str) -> int | None:
+        """Add one to the counter and return its new value; None when there is no link, or it is deleted."""
 
-    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> dict[LinkRef, int]:
-        """Add recorded clicks to the links' counters and return the new `clicks` of each.
+    def add_clicks(self, tx: Tx, counts: Mapping[LinkRef, int]) -> Collection[LinkRef]:
+        """Add recorded clicks to the links' counters, and return the links that were there to be counted.
 
         Links whose row is gone (an alias taken again) and erased ones are passed over; deleted ones are still counted.
         """
@@ -51,23 +51,44 @@ class LinkStore(Protocol):
         """
 
 
-class Blocks(Protocol):
-    """Judges where links may lead."""
+class LinkCache(Protocol):
+    """Answers look-ups from memory where it can, and is told of each committed write.
 
-    def __call__(self, destination: str) -> bool:
-        """Tell whether no link may lead to this checked destination."""
+    It is told after the commit, before the writer's caller resumes: whoever knows of a write never reads what was
+    there before it.
+    """
 
+    async def find(self, short_code: str) -> Link | None:
+        """Return the link of this code, deleted or not; None when the code was never in use."""
+
+    async def find_record(self, short_code: str) -> LinkRecord | None:
+        """Return all that is known of the link of this code, in the same way."""
+
+    def added(self, link: LinkDetails) -> None:
+        """Learn of a new link."""
+
+    def changed(self, short_code: str) -> None:
+        """Learn that a link was changed or deleted."""
+
+    def counted(self, short_codes: Collection[str]) -> None:
+        """Learn that nothing but these links' counters were changed."""
+
+
+class Outbox(Protocol):
+    """Keeps events for whoever delivers them, in the transactions that they belong to."""
+
+    def put(self, tx: Tx, event: LinkEvent) -> None:
+        """Add an event."""
+
+
+Blocks: TypeAlias = Callable[[str], bool]
+"""Tells whether no link may lead to this checked destination."""
 
 IsErased: TypeAlias = Callable[[Tx, str], bool]
 """Tells whether an owner was erased, as the transaction sees it: no link may be made for such an owner."""
 
-
-class NewCode(Protocol):
-    """Makes a candidate for a short code."""
-
-    def __call__(self) -> str:
-        """Return the next candidate."""
-
+NewCode: TypeAlias = Callable[[], str]
+"""Returns the next candidate for a short code."""
 
 QrFormat: TypeAlias = Literal["png", "svg"]
 

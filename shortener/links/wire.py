@@ -4,19 +4,20 @@ from base64 import b64encode
 from typing import Any
 
 from shortener.gen import url as pb
-from shortener.links.model import INT32_MAX, Created, Link, LinkPage
+from shortener.links.model import INT32_MAX, Created, LinkPage, LinkRecord
 from shortener.links.service import LinkService
 from shortener.rpc.codec import build, builder
 
 _get_response = builder(pb.GetUrlResponse)
 
 
-def _fields(links: LinkService, link: Link) -> dict[str, Any]:
+def _fields(links: LinkService, record: LinkRecord) -> dict[str, Any]:
     """Return the fields of `pb.Url`: a link as it is now."""
+    link = record.details
     return {
         "short_code": link.short_code,
         "long_url": link.destination,
-        "clicks": link.clicks,
+        "clicks": record.counts.clicks,
         "created_at": link.created_at,
         "updated_at": link.updated_at,
         "is_active": links.is_live(link),
@@ -25,9 +26,9 @@ def _fields(links: LinkService, link: Link) -> dict[str, Any]:
     }
 
 
-def get_response(links: LinkService, link: Link) -> pb.GetUrlResponse:
+def get_response(links: LinkService, record: LinkRecord) -> pb.GetUrlResponse:
     """Answer GetURL with a link that was found."""
-    return _get_response(url=_fields(links, link), found=True)
+    return _get_response(url=_fields(links, record), found=True)
 
 
 def not_found_response() -> pb.GetUrlResponse:
@@ -39,7 +40,7 @@ def list_response(links: LinkService, page: LinkPage) -> pb.ListUrLsResponse:
     """Answer ListURLs."""
     return build(
         pb.ListUrLsResponse,
-        urls=[_fields(links, link) for link in page.links],
+        urls=[_fields(links, record) for record in page.links],
         total=min(page.total, INT32_MAX),
         has_more=page.has_more,
     )

@@ -12,7 +12,7 @@ from shortener import errors
 from shortener.accounts import Account, AccountService
 from shortener.analytics.ports import ClickExport, ClickMark
 from shortener.clock import Clock
-from shortener.links import Link, LinkService
+from shortener.links import LinkRecord, LinkService
 
 FORMAT: Final = "shortener-account-1"
 PART_LENGTH: Final = 262_144
@@ -81,19 +81,22 @@ class Exporter:
     async def _check_owner(self, account_id: int, link_id: int) -> None:
         """See that raw clicks are asked for by the link's owner: a cursor comes from outside."""
         links = await self._links.owned(str(account_id), after=link_id - 1, limit=1)
-        if not links or links[0].id != link_id:
+        if not links or links[0].details.id != link_id:
             raise _not_a_cursor()
 
-    async def _add_links(self, texts: list[str], links: list[Link], *, with_clicks: bool, is_first: bool) -> Cursor:
+    async def _add_links(
+        self, texts: list[str], records: list[LinkRecord], *, with_clicks: bool, is_first: bool
+    ) -> Cursor:
         """Add links until the part is long enough, and return where it ends."""
-        totals = await self._clicks.totals([link.id for link in links])
+        totals = await self._clicks.totals([record.details.id for record in records])
         length = sum(map(len, texts))
         place = Cursor(0)
-        for link in links:
+        for record in records:
+            link = record.details
             begun = len(texts)
             texts.append("\n" if is_first else ",\n")
             is_first = False
-            texts.append(self._line(link, totals[link.id]))
+            texts.append(self._line(record, totals[link.id]))
             place = Cursor(link.id)
             if with_clicks:
                 texts.append(',"raw_clicks":[\n')
@@ -115,8 +118,9 @@ class Exporter:
             texts.append("]}")
         return page.last
 
-    def _line(self, link: Link, totals: str) -> str:
+    def _line(self, record: LinkRecord, totals: str) -> str:
         """Return a link as JSON but for its closing brace."""
+        link = record.details
         facts = {
             "short_code": link.short_code,
             "short_url": self._links.short_url(link.short_code),
@@ -126,7 +130,7 @@ class Exporter:
             "expires_at": link.expires_at,
             "deleted_at": link.deleted_at,
             "is_alias": link.is_alias,
-            "clicks": link.clicks,
+            "clicks": record.counts.clicks,
         }
         return f'{_json(facts)[:-1]},"statistics":{totals}'
 

@@ -49,11 +49,6 @@ class RedirectAnswer:
         self._closing_tail = end + b"Connection: close\r\n\r\n"
 
 
-def can_be_sent(destination: str) -> bool:
-    """Tell whether `destination` can stand in a header as it is. Links are made so that it always can."""
-    return destination.isascii() and destination.isprintable()
-
-
 def _headers(destination: str, date: str) -> dict[str, str]:
     return {
         "Location": destination,

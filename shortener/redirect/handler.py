@@ -12,13 +12,13 @@ from aiohttp import web
 from shortener import errors
 from shortener.clock import Clock
 from shortener.ids import NewId
-from shortener.links.model import Link
+from shortener.links.model import Link, is_live
 from shortener.net.accept import prefers_problem
 from shortener.net.addresses import ClientAddresses
 from shortener.net.statuses import http_status
 from shortener.observe.request_log import RequestLog
 from shortener.redirect import pages
-from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer, can_be_sent
+from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer
 from shortener.redirect.batch import ROUTE, Observe
 from shortener.redirect.counting import Counting
 from shortener.redirect.head import decoded_path, short_code_at
@@ -112,12 +112,12 @@ class RedirectHandler:
     async def _redirect(self, request: web.BaseRequest, short_code: str) -> web.Response:
         link = await self._find(request, short_code)
         now = self._clock()
-        if not link.is_live(now):
+        if not is_live(link, now):
             raise errors.Gone("no longer available")
         if self._withheld is not None and self._withheld(link):
             self._traffic.withheld += 1
             return _warning(link.destination, request.headers.get("Accept", ""))
-        if not can_be_sent(link.destination):
+        if not link.is_plain:
             raise ValueError("a stored destination is not plain ASCII")
         if request.method == "GET":
             await self._count(request, link)

@@ -9,10 +9,9 @@ import asyncio
 from time import perf_counter
 from typing import cast
 
-from shortener.links.model import Link
+from shortener.links.model import Link, is_live
 from shortener.net.listener import Listener
 from shortener.net.places import Place
-from shortener.redirect.answer import can_be_sent
 from shortener.redirect.fallback import FallbackConnection
 from shortener.redirect.head import (
     BLANK_LINE,
@@ -80,16 +79,15 @@ class Lane(asyncio.Protocol):
 
     def _redirect(self, link: Link | None, short_code: str, fields: Fields) -> bool:
         shared = self._shared
-        if link is None or link.short_code != short_code or not link.is_live(shared.clock()):
+        if link is None or link.short_code != short_code or not is_live(link, shared.clock()):
             return False
         if shared.withheld is not None and shared.withheld(link):
             return False
-        destination = link.destination
-        if not can_be_sent(destination):
+        if not link.is_plain:
             return False
         address = shared.addresses.client(self._peer, fields.forwarded) if self._trusted else self._peer
         shared.counting.offer(link, address, fields.user_agent, fields.referrer)
-        shared.batch.add(self._transport, destination)
+        shared.batch.add(self._transport, link.destination)
         return True
 
     def _consider(self, data: bytes, line: bytes, block: bytes) -> None:

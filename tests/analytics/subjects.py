@@ -10,8 +10,8 @@ from shortener.links import LinkRef
 from tests.analytics.builders import NOW
 from tests.analytics.naive import NaiveClicks, country_name
 from tests.idempotency.fakes import some_replays
-from tests.links.builders import a_link
-from tests.links.fakes import MemoryLinkStore, a_link_service
+from tests.links.builders import a_record
+from tests.links.fakes import MemoryLinkStore, a_cache, a_link_service
 from tests.support.fakes import FakeClock, FakeTransactions
 
 
@@ -38,10 +38,11 @@ class Analytics:
     def __init__(self, *, count_bots: bool = True, created_at: int = NOW) -> None:
         self.clock = FakeClock(NOW)
         self.links = MemoryLinkStore()
-        self.links.links["abc1234"] = a_link(created_at=created_at)
+        self.cache = a_cache(self.links)
+        self.links.stored["abc1234"] = a_record(created_at=created_at)
         self.clicks = NaiveClicks(count_bots=count_bots)
         self.service = AnalyticsService(
-            links=a_link_service(store=self.links, clock=self.clock),
+            links=a_link_service(store=self.links, cache=self.cache, clock=self.clock),
             clicks=self.clicks,
             reader=self.clicks,
             transactions=FakeTransactions(),
@@ -55,7 +56,8 @@ class Analytics:
         return await self.service.record("abc1234", address=address, user_agent=user_agent, referrer=referrer, at=at)
 
     def change(self, **changes: object) -> None:
-        self.links.links["abc1234"] = self.links.links["abc1234"]._replace(**changes)  # type: ignore[arg-type] # as a_link
+        self.links.change("abc1234", **changes)
+        self.cache.changed("abc1234")
 
     async def series(self, start: int, end: int, granularity: str = "") -> list[TimePoint]:
         return await self.service.time_series("abc1234", start, end, granularity)

@@ -47,7 +47,7 @@ async def test_a_click_is_recorded_with_its_link(analytics: Analytics) -> None:
             bot=False,
         )
     ]
-    assert analytics.links.links["abc1234"].clicks == 1
+    assert analytics.links.stored["abc1234"].counts.clicks == 1
 
 
 async def test_click_ids_differ(analytics: Analytics) -> None:
@@ -72,13 +72,13 @@ async def test_a_bad_address_is_invalid(analytics: Analytics) -> None:
     with pytest.raises(errors.Invalid) as caught:
         await analytics.click(address="nonsense")
     assert caught.value.field == "ip_address"
-    assert analytics.links.links["abc1234"].clicks == 0
+    assert analytics.links.stored["abc1234"].counts.clicks == 0
 
 
 async def test_a_bot_is_recorded_but_need_not_count() -> None:
     analytics = Analytics(count_bots=False)
     assert await analytics.click(user_agent="bot") == 1
-    assert analytics.links.links["abc1234"].clicks == 0
+    assert analytics.links.stored["abc1234"].counts.clicks == 0
     assert (await analytics.service.stats("abc1234", 0, 0)).total_clicks == 0
 
 
@@ -89,7 +89,7 @@ async def test_a_failed_append_counts_nothing(analytics: Analytics, monkeypatch:
     monkeypatch.setattr(analytics.clicks, "append", refuse)
     with pytest.raises(errors.Unavailable):
         await analytics.click()
-    assert analytics.links.links["abc1234"].clicks == 0
+    assert analytics.links.stored["abc1234"].counts.clicks == 0
 
 
 CALLS = ("record", "stats", "time_series", "geo_stats")

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from shortener.analytics.clients.countries import country_names
 from shortener.analytics.model import DIRECT, NO_VISITOR, UNKNOWN_COUNTRY, Click, Device
-from shortener.links import LinkRef, NewLink
+from shortener.links import LinkDetails, LinkRef
 
 Spread: TypeAlias = Literal["zipf", "uniform", "one"]
 
@@ -48,18 +48,22 @@ class World:
     spread: Spread
     seed: int
 
-    def link_batches(self) -> Iterator[list[NewLink]]:
+    def link_batches(self) -> Iterator[list[LinkDetails]]:
         """Yield the links, ten thousand at a time; they exist before the first click."""
         for first in range(0, self.links, _BATCH):
             yield [self._link(number) for number in range(first, min(first + _BATCH, self.links))]
 
-    def _link(self, number: int) -> NewLink:
-        return NewLink(
+    def _link(self, number: int) -> LinkDetails:
+        created_at = self.start - self.links + number
+        return LinkDetails(
+            id=0,
             short_code=short_code(number),
             destination=f"https://www.example.com/articles/{number % 97}/{number}?utm_source=letter&utm_medium=mail",
             owner_id=str(number % OWNERS + 1),
-            created_at=self.start - self.links + number,
+            created_at=created_at,
+            updated_at=created_at,
             expires_at=0,
+            deleted_at=0,
             is_alias=False,
         )
 

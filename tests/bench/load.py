@@ -21,7 +21,7 @@ from shortener.analytics.model import Click
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.config.sections import Storage
 from shortener.errors import OperatorError
-from shortener.links import Link, LinkRef, NewLink
+from shortener.links import LinkDetails, LinkRef
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
@@ -58,8 +58,8 @@ async def _fill_links(database: SqliteDatabase, world: World, progress: Progress
     store = SqliteLinkStore(database)
     bar = progress.add_task("links", total=world.links)
 
-    def add(batch: Sequence[NewLink], tx: Tx) -> list[Link]:
-        added = [link for new in batch if (link := store.add(tx, new))]
+    def add(batch: Sequence[LinkDetails], tx: Tx) -> list[int]:
+        added = [link_id for new in batch if (link_id := store.add(tx, new))]
         if len(added) < len(batch):
             raise ValueError("the data directory already holds such links: take an empty one")
         return added
@@ -67,7 +67,7 @@ async def _fill_links(database: SqliteDatabase, world: World, progress: Progress
     first_id = 0
     for batch in world.link_batches():
         added = await database.transaction(partial(add, batch))
-        first_id = first_id or added[0].id
+        first_id = first_id or added[0]
         progress.advance(bar, len(batch))
     return first_id
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from shortener import errors
 from shortener.links.destination import LENGTH_MAX, parse_destination
-from shortener.redirect.answer import can_be_sent
+from shortener.links.model import is_plain
 from tests.fuzz.targets import Check
 from tests.links.builders import some_addresses
 
@@ -29,7 +29,7 @@ def target() -> Iterator[Check]:
         assert kept.isascii()
         assert kept.isprintable()
         assert not set(kept) & set(' "<>\\^`{|}')
-        assert can_be_sent(kept)
+        assert is_plain(kept)
         assert parse_destination(kept, own) == kept
         parts = urlsplit(kept.lower())  # it refuses the "V" of an IP literal, which RFC 3986 allows
         assert parts.scheme in ("http", "https")

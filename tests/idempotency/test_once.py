@@ -15,7 +15,7 @@ from shortener.analytics.service import AnalyticsService
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.idempotency.sqlite import SqliteReplayStore
-from shortener.links import Created, LinkService
+from shortener.links import Created, LinkDraft, LinkService
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.sqlite.database import SqliteDatabase
 from tests.analytics.naive import country_name
@@ -63,12 +63,10 @@ class Site:
         )
 
     async def create(self, key: str | None, long_url: str = LONG_URL, owner_id: str = "1") -> Created:
-        return await self.links.create(long_url, owner_id, expires_at=0, with_qr=True, idempotency_key=key)
+        return await self.links.create(LinkDraft(long_url, owner_id, with_qr=True), idempotency_key=key)
 
     async def custom(self, key: str | None, alias: str = "spring", owner_id: str = "1") -> Created:
-        return await self.links.create_custom(
-            alias, LONG_URL, owner_id, expires_at=0, with_qr=True, idempotency_key=key
-        )
+        return await self.links.create(LinkDraft(LONG_URL, owner_id, alias=alias, with_qr=True), idempotency_key=key)
 
     async def click(self, key: str | None, short_code: str, address: str = "192.0.2.1", at: int = 0) -> int:
         return await self.analytics.record(
@@ -140,8 +138,8 @@ async def test_a_key_with_another_request_changes_nothing(site: Site) -> None:
     await site.click("key", "spring")
     for call in (
         site.create("key", "https://example.com/b"),
-        site.links.create(LONG_URL, "1", expires_at=1_900_000_000, with_qr=True, idempotency_key="key"),
-        site.links.create(LONG_URL, "1", expires_at=0, with_qr=False, idempotency_key="key"),
+        site.links.create(LinkDraft(LONG_URL, "1", expires_at=1_900_000_000, with_qr=True), idempotency_key="key"),
+        site.links.create(LinkDraft(LONG_URL, "1"), idempotency_key="key"),
         site.custom("key", "summer"),
         site.click("key", "spring", address="192.0.2.2"),
         site.click("key", "spring", at=1_700_000_000),
@@ -184,7 +182,7 @@ async def test_a_click_that_comes_again_is_not_counted_again(site: Site) -> None
     assert await site.click("key", "summer") == 2
     site.clock.tick(DAY)
     assert await site.click("key", "spring") == 3
-    assert (await site.links.get("spring")).clicks == 2
+    assert (await site.links.get("spring")).counts.clicks == 2
     assert (await site.analytics.stats("spring", 0, 0)).total_clicks == 2
 
 
@@ -206,7 +204,7 @@ async def test_of_many_at_once_one_happens(site: Site) -> None:
     clicks = await asyncio.gather(*(site.click("key", "spring") for _ in range(CONCURRENT)))
     assert set(clicks) == {1}
     assert (await site.count("links"), await site.count("clicks"), await site.count("replays")) == (3, 1, 3)
-    assert (await site.links.get("spring")).clicks == 1
+    assert (await site.links.get("spring")).counts.clicks == 1
 
 
 async def test_of_many_at_once_with_different_requests_one_happens(site: Site) -> None:
@@ -278,7 +276,7 @@ def test_calls_agree_with_a_model(migrated: Path, steps: list[Step]) -> None:
                 if isinstance(outcome, int):
                     outcome = first_seen.setdefault(("click" if name == "click" else "link", outcome), number)
                 assert outcome == model.call(number, name, key, request, site.clock())
-            clicks = (await site.links.get("target")).clicks
+            clicks = (await site.links.get("target")).counts.clicks
             counted = await site.count("links"), await site.count("clicks"), clicks
             assert counted == (model.links, model.clicks, model.clicks)
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shortener.config.sections import Cache, Storage
-from shortener.links.cache import CachedLinkStore
+from shortener.config.sections import Storage
+from shortener.links.cache import MemoryLinkCache
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.sql import sql
-from tests.links.slow_store import SlowStore, Timer
+from tests.links.fakes import a_cache
+from tests.links.slow_store import SlowStore, Timer, Writes
 
-MIGRATION = Path(__file__).parents[2] / "migrations" / "sqlite" / "0001_links.sql"
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
         ),
     )
     async with opening as opened:
-        for statement in MIGRATION.read_text().split(";\n"):
+        made = (MIGRATIONS / name for name in ("0001_links.sql", "0009_outbox.sql"))
+        for statement in ";\n".join(path.read_text() for path in made).split(";\n"):
             if statement.strip():
                 await opened.transaction(lambda tx, statement=statement: sql(tx).run(statement))  # type: ignore[misc] # mypy cannot infer lambdas with defaults
         yield opened
@@ -42,7 +44,10 @@ def timer() -> Timer:
 
 
 @pytest.fixture
-def cache(inner: SlowStore, timer: Timer) -> CachedLinkStore:
-    return CachedLinkStore(
-        inner, Cache(size_max=3, ttl_seconds=900, missing_size_max=3, missing_ttl_seconds=5), timer=timer
-    )
+def cache(inner: SlowStore, timer: Timer) -> MemoryLinkCache:
+    return a_cache(inner, timer, size_max=3, ttl_seconds=900, missing_size_max=3, missing_ttl_seconds=5)
+
+
+@pytest.fixture
+def writes(inner: SlowStore, cache: MemoryLinkCache) -> Writes:
+    return Writes(inner, cache)

@@ -13,13 +13,11 @@ from grpclib.exceptions import GRPCError
 from shortener import errors
 from shortener.api import Content, Route
 from shortener.caller import TRUSTED, Caller, Kind
-from shortener.config.sections import Cache
 from shortener.gen import url as pb
-from shortener.links import LinkService
+from shortener.links import LinkDraft, LinkService
 from shortener.links.api import LinkApi, QrRequest, link_operations
-from shortener.links.cache import CachedLinkStore
 from shortener.rpc.guard import mounted
-from tests.links.fakes import FakeQr, MemoryLinkStore, a_link_service
+from tests.links.fakes import FakeQr, a_link_service
 from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
 
@@ -279,11 +277,9 @@ class ReadyStream:
 
 
 async def test_get_url_does_not_suspend_when_the_link_is_in_memory() -> None:
-    cache = CachedLinkStore(
-        MemoryLinkStore(), Cache(size_max=10, ttl_seconds=900, missing_size_max=10, missing_ttl_seconds=10)
-    )
-    links = a_link_service(store=cache)
+    links = a_link_service()
     await LinkApi(links).create_url(CREATE, TRUSTED)
+    await links.get("code0001")
     stream = ReadyStream(pb.GetUrlRequest(short_code="code0001"))
     with pytest.raises(StopIteration):
         mounted(link_operations(links)).__mapping__()[GET_URL].func(stream).send(None)
@@ -328,20 +324,20 @@ async def test_what_was_created_says_where_it_is(service: LinkService) -> None:
     [("", "image/png", "png"), ("png", "image/png", "png"), ("svg", "image/svg+xml", "svg")],
 )
 async def test_qr_codes(service: LinkService, text: str, content_type: str, image: str) -> None:
-    await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=False)
+    await service.create(LinkDraft(LONG_URL, "1", alias="spring"))
     content = f"{image} of http://localhost:8081/spring".encode()
     assert await LinkApi(service).qr(QrRequest("spring", text), ALICE) == Content(content_type, content)
 
 
 async def test_an_unknown_kind_of_image_is_invalid(service: LinkService) -> None:
-    await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=False)
+    await service.create(LinkDraft(LONG_URL, "1", alias="spring"))
     with pytest.raises(errors.Invalid) as raised:
         await LinkApi(service).qr(QrRequest("spring", "gif"), ALICE)
     assert raised.value.field == "format"
 
 
 async def test_an_account_sees_its_own_links_alone(service: LinkService) -> None:
-    await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=False)
+    await service.create(LinkDraft(LONG_URL, "1", alias="spring"))
     api = LinkApi(service)
     calls: list[Callable[[Caller], Awaitable[object]]] = [
         lambda caller: api.get_url(pb.GetUrlRequest("spring"), caller),

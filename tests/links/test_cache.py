@@ -8,47 +8,54 @@ from typing import Any
 import pytest
 
 from shortener import errors
-from shortener.links import Link
-from shortener.links.cache import BATCH_MAX, CachedLinkStore, CacheStats
-from tests.links.builders import a_link
-from tests.links.slow_store import SlowStore, Timer, add, begin, delete, put, transact
+from shortener.links import Link, LinkDetails, LinkRecord
+from shortener.links.cache import BATCH_MAX, CacheStats, MemoryLinkCache
+from shortener.links.model import LinkCounts, is_live
+from tests.links.builders import a_link, a_record
+from tests.links.slow_store import SlowStore, Timer, Writes, add, begin, delete, put, transact
 
 
-def without_suspending(reading: Coroutine[Any, Any, Link | None]) -> Link | None:
+def links_of(details: list[LinkDetails]) -> list[Link]:
+    return [each.link for each in details]
+
+
+def without_suspending(reading: Coroutine[Any, Any, object]) -> object:
     with pytest.raises(StopIteration) as stopped:
         reading.send(None)
-    link: Link | None = stopped.value.value
-    return link
+    found: object = stopped.value.value
+    return found
 
 
-async def test_a_link_is_read_once(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
-    assert cache.peek("abc1234") is None
+async def test_a_link_is_read_once(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = links_of(put(inner, "abc1234"))
+    assert cache.links.peek("abc1234") is None
     assert [await cache.find("abc1234") for _ in range(3)] == [link] * 3
-    assert cache.peek("abc1234") == link
+    assert cache.links.peek("abc1234") == link
     assert inner.reads == [("abc1234",)]
     assert cache.stats == CacheStats(hits=3, unknown_hits=0, misses=1, reads=1)
-    assert cache.size == 1
+    assert len(cache.links) == 1
 
 
-async def test_a_hit_does_not_suspend(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
+async def test_a_hit_does_not_suspend(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = links_of(put(inner, "abc1234"))
     await cache.find("abc1234")
     await cache.find("unknown")
     assert without_suspending(cache.find("abc1234")) == link
     assert without_suspending(cache.find("unknown")) is None
+    await cache.find_record("abc1234")
+    assert without_suspending(cache.find_record("abc1234")) == a_record()
 
 
-async def test_keys_have_the_form_the_contract_names(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_keys_have_the_form_the_contract_names(cache: MemoryLinkCache, inner: SlowStore) -> None:
     put(inner, "abc1234")
     await cache.find("abc1234")
     await cache.find("unknown")
-    assert list(cache._links) == ["url:abc1234"]
-    assert list(cache._unknown) == ["url:unknown"]
+    assert list(cache.links._entries) == ["url:abc1234"]
+    assert list(cache.links._unknown) == ["url:unknown"]
 
 
 async def test_a_link_is_read_again_after_its_time_to_live(
-    cache: CachedLinkStore, inner: SlowStore, timer: Timer
+    cache: MemoryLinkCache, inner: SlowStore, timer: Timer
 ) -> None:
     put(inner, "abc1234")
     await cache.find("abc1234")
@@ -60,7 +67,7 @@ async def test_a_link_is_read_again_after_its_time_to_live(
     assert len(inner.reads) == 2
 
 
-async def test_an_unknown_code_is_remembered_briefly(cache: CachedLinkStore, inner: SlowStore, timer: Timer) -> None:
+async def test_an_unknown_code_is_remembered_briefly(cache: MemoryLinkCache, inner: SlowStore, timer: Timer) -> None:
     assert await cache.find("unknown") is None
     timer.now = 4.9
     assert await cache.find("unknown") is None
@@ -70,27 +77,27 @@ async def test_an_unknown_code_is_remembered_briefly(cache: CachedLinkStore, inn
     assert len(inner.reads) == 2
 
 
-async def test_both_memories_are_bounded_and_apart(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_both_memories_are_bounded_and_apart(cache: MemoryLinkCache, inner: SlowStore) -> None:
     links = put(inner, *[f"code{number}" for number in range(4)])
     for link in links:
         await cache.find(link.short_code)
     for number in range(10):
         await cache.find(f"unknown{number}")
-    assert [cache.peek(link.short_code) for link in links] == [None, *links[1:]]
-    assert len(cache._unknown) == 3
+    assert [cache.links.peek(link.short_code) for link in links] == [None, *links_of(links[1:])]
+    assert len(cache.links._unknown) == 3
 
 
-async def test_expiry_is_the_links_own_affair(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_expiry_is_the_links_own_affair(cache: MemoryLinkCache, inner: SlowStore) -> None:
     put(inner, "abc1234", expires_at=1_800_000_005)
     await cache.find("abc1234")
-    link = cache.peek("abc1234")
+    link = cache.links.peek("abc1234")
     assert link
-    assert link.is_live(1_800_000_004)
-    assert not link.is_live(1_800_000_005)
+    assert is_live(link, 1_800_000_004)
+    assert not is_live(link, 1_800_000_005)
 
 
-async def test_concurrent_misses_of_one_code_make_one_read(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
+async def test_concurrent_misses_of_one_code_make_one_read(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = links_of(put(inner, "abc1234"))
     inner.slow = True
     readers = [asyncio.create_task(cache.find("abc1234")) for _ in range(100)]
     await inner.begun()
@@ -100,20 +107,20 @@ async def test_concurrent_misses_of_one_code_make_one_read(cache: CachedLinkStor
     assert inner.reads == [("abc1234",)]
 
 
-async def test_misses_of_one_moment_make_one_read(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_misses_of_one_moment_make_one_read(cache: MemoryLinkCache, inner: SlowStore) -> None:
     put(inner, "code0", "code1")
     found = await asyncio.gather(*[cache.find(f"code{number}") for number in range(5)])
     assert [link.short_code for link in found if link] == ["code0", "code1"]
     assert inner.reads == [("code0", "code1", "code2", "code3", "code4")]
 
 
-async def test_a_read_is_bounded(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_a_read_is_bounded(cache: MemoryLinkCache, inner: SlowStore) -> None:
     await asyncio.gather(*[cache.find(f"code{number}") for number in range(2 * BATCH_MAX + 1)])
     assert [len(codes) for codes in inner.reads] == [BATCH_MAX, BATCH_MAX, 1]
 
 
-async def test_a_cancelled_waiter_takes_nobody_with_it(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
+async def test_a_cancelled_waiter_takes_nobody_with_it(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = links_of(put(inner, "abc1234"))
     inner.slow = True
     first, second = await begin(cache.find("abc1234")), await begin(cache.find("abc1234"))
     await inner.begun()
@@ -122,11 +129,11 @@ async def test_a_cancelled_waiter_takes_nobody_with_it(cache: CachedLinkStore, i
     assert first.cancelled()
     inner.answer()
     assert await second == link
-    assert cache.peek("abc1234") == link
+    assert cache.links.peek("abc1234") == link
 
 
-async def test_a_read_nobody_waits_for_any_more_is_still_kept(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
+async def test_a_read_nobody_waits_for_any_more_is_still_kept(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = links_of(put(inner, "abc1234"))
     inner.slow = True
     reader = await begin(cache.find("abc1234"))
     await inner.begun()
@@ -134,11 +141,11 @@ async def test_a_read_nobody_waits_for_any_more_is_still_kept(cache: CachedLinkS
     await asyncio.wait({reader})
     inner.answer()
     await cache.close()
-    assert cache.peek("abc1234") == link
+    assert cache.links.peek("abc1234") == link
 
 
-async def test_a_failed_read_reaches_all_who_wait_and_nobody_else(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
+async def test_a_failed_read_reaches_all_who_wait_and_nobody_else(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = links_of(put(inner, "abc1234"))
     inner.slow = True
     readers = [await begin(cache.find("abc1234")) for _ in range(3)]
     await inner.begun()
@@ -150,7 +157,7 @@ async def test_a_failed_read_reaches_all_who_wait_and_nobody_else(cache: CachedL
     assert await cache.find("abc1234") == link
 
 
-async def test_a_failed_read_nobody_waits_for_is_silent(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_a_failed_read_nobody_waits_for_is_silent(cache: MemoryLinkCache, inner: SlowStore) -> None:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     inner.slow = True
@@ -164,7 +171,7 @@ async def test_a_failed_read_nobody_waits_for_is_silent(cache: CachedLinkStore, 
     assert complaints == []
 
 
-async def test_close_waits_for_reads(cache: CachedLinkStore, inner: SlowStore) -> None:
+async def test_close_waits_for_reads(cache: MemoryLinkCache, inner: SlowStore) -> None:
     inner.slow = True
     reader = await begin(cache.find("abc1234"))
     closing = asyncio.create_task(cache.close())
@@ -175,61 +182,67 @@ async def test_close_waits_for_reads(cache: CachedLinkStore, inner: SlowStore) -
     assert reader.done()
 
 
-async def test_a_new_link_is_in_memory(cache: CachedLinkStore, inner: SlowStore) -> None:
-    link = await add(cache)
-    assert cache.peek("abc1234") == link
+async def test_a_new_link_is_in_memory(cache: MemoryLinkCache, writes: Writes, inner: SlowStore) -> None:
+    link = await add(writes)
+    assert cache.links.peek("abc1234") == link.link
     assert inner.reads == []
 
 
-async def test_a_new_link_replaces_an_unknown_code(cache: CachedLinkStore) -> None:
-    assert await cache.find("abc1234") is None
-    link = await add(cache)
-    assert await cache.find("abc1234") == link
+async def test_a_new_link_replaces_an_unknown_code(cache: MemoryLinkCache, writes: Writes) -> None:
+    assert (await cache.find("abc1234"), await cache.find_record("abc1234")) == (None, None)
+    link = await add(writes)
+    assert await cache.find("abc1234") == link.link
+    assert await cache.find_record("abc1234") == LinkRecord(link, LinkCounts(0))
 
 
-async def test_a_deleted_link_is_read_anew(cache: CachedLinkStore) -> None:
-    link = await add(cache)
-    await delete(cache)
-    assert cache.peek("abc1234") is None
+async def test_a_deleted_link_is_read_anew(cache: MemoryLinkCache, writes: Writes) -> None:
+    link = await add(writes)
+    await cache.find_record("abc1234")
+    await delete(writes)
+    assert cache.links.peek("abc1234") is None
     deleted = link._replace(deleted_at=1_900_000_000, updated_at=1_900_000_000)
-    assert await cache.find("abc1234") == deleted
-    assert cache.peek("abc1234") == deleted
+    assert await cache.find("abc1234") == deleted.link
+    assert cache.links.peek("abc1234") == deleted.link
+    assert await cache.find_record("abc1234") == LinkRecord(deleted, LinkCounts(0))
 
 
-async def test_an_alias_taken_again(cache: CachedLinkStore) -> None:
-    await add(cache, is_alias=True)
-    await delete(cache)
+async def test_an_alias_taken_again(cache: MemoryLinkCache, writes: Writes) -> None:
+    await add(writes, is_alias=True)
+    await delete(writes)
     await cache.find("abc1234")
-    again = await add(cache, is_alias=True)
-    assert await cache.find("abc1234") == again
+    await cache.find_record("abc1234")
+    again = await add(writes, is_alias=True)
     assert again.id == 2
+    assert await cache.find("abc1234") == again.link
+    assert await cache.find_record("abc1234") == LinkRecord(again, LinkCounts(0))
 
 
-async def test_counters_are_exact_at_hits(cache: CachedLinkStore, inner: SlowStore, timer: Timer) -> None:
-    link = await add(cache)
-    await transact(lambda tx: cache.increment(tx, "abc1234"))
-    await transact(lambda tx: cache.add_clicks(tx, {link.ref: 5, a_link(id=9, short_code="other").ref: 1}))
-    assert cache.peek("abc1234") == link._replace(clicks=6)
+async def test_counters_are_exact_at_hits(cache: MemoryLinkCache, writes: Writes, inner: SlowStore) -> None:
+    link = await add(writes)
+    assert await cache.find_record("abc1234") == LinkRecord(link, LinkCounts(0))
+    await transact(lambda tx: writes.increment(tx, "abc1234"))
+    assert await cache.find_record("abc1234") == LinkRecord(link, LinkCounts(1))
+    await transact(lambda tx: writes.add_clicks(tx, {link.ref: 5, a_link(id=9, short_code="other").ref: 1}))
+    assert [await cache.find_record("abc1234") for _ in range(3)] == [LinkRecord(link, LinkCounts(6))] * 3
+    assert inner.reads == [("abc1234",)] * 3
+
+
+async def test_counting_costs_redirects_nothing(cache: MemoryLinkCache, writes: Writes, inner: SlowStore) -> None:
+    link = await add(writes)
+    await transact(lambda tx: writes.add_clicks(tx, {link.ref: 5}))
+    await transact(lambda tx: writes.increment(tx, "abc1234"))
+    assert cache.links.peek("abc1234") == link.link
     assert inner.reads == []
-    timer.now = 900
-    assert cache.peek("abc1234") is None  # counting does not make it live longer
 
 
-async def test_reads_that_go_past_the_cache(cache: CachedLinkStore, inner: SlowStore) -> None:
-    link = await add(cache)
-    assert await cache.find_many(["abc1234", "unknown"]) == {"abc1234": link}
-    assert await cache.page("1", 20, 0) == ([link], 1)
-    assert len(cache._unknown) == 0
-
-
-async def test_what_is_kept_is_nothing_to_the_garbage_collector(cache: CachedLinkStore, inner: SlowStore) -> None:
-    (link,) = put(inner, "abc1234")
+async def test_what_is_kept_is_nothing_to_the_garbage_collector(cache: MemoryLinkCache, inner: SlowStore) -> None:
+    [link] = put(inner, "abc1234")
     await cache.find("abc1234")
-    cache._counted({link.ref: 9})
-    assert cache.peek("abc1234") == link._replace(clicks=9)
-    for _ in range(2):  # a tuple is forgotten in the round after its parts were
+    await cache.find_record("abc1234")
+    for _ in range(3):  # a tuple is forgotten in the round after its parts were
         gc.collect()
-    deadline, row = cache._links["url:abc1234"]
-    assert (deadline, row) == (900, tuple(link._replace(clicks=9)))
-    assert not gc.is_tracked(row)
-    assert not gc.is_tracked(cache._links["url:abc1234"])
+    entries = cache.links._entries["url:abc1234"], cache.records._entries["url:abc1234"]
+    assert entries == ((900, tuple(link.link)), (900, (tuple(link), 0)))
+    for deadline_and_row in entries:
+        assert not gc.is_tracked(deadline_and_row)
+        assert not gc.is_tracked(deadline_and_row[1])

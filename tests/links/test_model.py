@@ -11,13 +11,15 @@ from shortener.links.aliases import alternatives
 from shortener.links.codes import is_reserved
 from shortener.links.model import (
     LinkRef,
+    is_live,
+    is_plain,
     parse_alias,
     parse_expires_at,
     parse_owner_id,
     parse_paging,
     parse_short_code,
 )
-from tests.links.builders import a_link
+from tests.links.builders import a_draft, a_link, details
 
 ALIAS = string.ascii_letters + string.digits + "_-"
 
@@ -31,11 +33,38 @@ def message_of(raised: pytest.ExceptionInfo[errors.Invalid]) -> tuple[str, str]:
     [(0, 0, True), (101, 0, True), (100, 0, False), (99, 0, False), (0, 1, False), (101, 100, False)],
 )
 def test_a_link_is_live_until_it_expires_or_is_deleted(expires_at: int, deleted_at: int, live: bool) -> None:
-    assert a_link(expires_at=expires_at, deleted_at=deleted_at).is_live(100) is live
+    for link in (
+        a_link(expires_at=expires_at, deleted_at=deleted_at),
+        details(expires_at=expires_at, deleted_at=deleted_at),
+    ):
+        assert is_live(link, 100) is live
 
 
 def test_a_ref_names_one_life_of_a_code() -> None:
     assert a_link(id=7, short_code="spring").ref == LinkRef(7, "spring")
+    assert details(id=7, short_code="spring").ref == LinkRef(7, "spring")
+
+
+@pytest.mark.parametrize("destination", ["https://example.com/é", "https://example.com/\r\nX: y", "https://a/\x7f"])
+def test_what_cannot_stand_in_a_header_is_not_plain(destination: str) -> None:
+    assert not is_plain(destination)
+    assert not details(destination=destination).link.is_plain
+    assert details(destination="https://example.com/%C3%A9?a=b#c").link.is_plain
+
+
+def test_drafts_that_differ_have_different_fingerprints() -> None:
+    drafts = [
+        a_draft(),
+        a_draft(long_url="https://example.org/"),
+        a_draft(expires_at=1_900_000_000),
+        a_draft(with_qr=True),
+        a_draft("spring"),
+        a_draft("spring", with_qr=True),
+        a_draft("summer"),
+    ]
+    assert len({(draft.method, draft.fingerprint) for draft in drafts}) == len(drafts)
+    assert a_draft(owner_id="2").fingerprint == drafts[0].fingerprint  # the owner is known apart from it
+    assert [draft.method for draft in drafts] == ["CreateURL"] * 4 + ["CreateCustomURL"] * 3
 
 
 @pytest.mark.parametrize("expires_at", [0, 1_577_836_800, 1_735_689_600, 253_402_300_799])

@@ -1,12 +1,13 @@
 import asyncio
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from shortener import errors
-from shortener.links import Created, Link, LinkPage, LinkService
+from shortener.links import Created, LinkDetails, LinkDraft, LinkPage, LinkRecord, LinkService
+from shortener.links.model import LinkCounts
 from shortener.links.service import CODE_ATTEMPTS_MAX, CodesExhausted
-from tests.links.builders import a_link
+from tests.links.builders import details
 from tests.links.fakes import FakeQr, ListedCodes, MemoryLinkStore, a_link_service
 from tests.support.fakes import FakeClock, FakeTransactions, FakeTx
 
@@ -39,31 +40,29 @@ def service(store: MemoryLinkStore, clock: FakeClock, codes: ListedCodes, qr: Fa
 
 
 async def create(service: LinkService, owner_id: str = "1", expires_at: int = 0) -> Created:
-    return await service.create(LONG_URL, owner_id, expires_at=expires_at, with_qr=False)
+    return await service.create(LinkDraft(LONG_URL, owner_id, expires_at=expires_at))
 
 
 async def create_custom(service: LinkService, alias: str, owner_id: str = "1") -> Created:
-    return await service.create_custom(alias, LONG_URL, owner_id, expires_at=0, with_qr=False)
+    return await service.create(LinkDraft(LONG_URL, owner_id, alias=alias))
 
 
 async def test_create(service: LinkService, store: MemoryLinkStore) -> None:
-    created = await service.create(LONG_URL, "1", expires_at=1_900_000_000, with_qr=True)
-    link = a_link(short_code="code0001", expires_at=1_900_000_000)
+    created = await service.create(LinkDraft(LONG_URL, "1", expires_at=1_900_000_000, with_qr=True))
+    link = details(short_code="code0001", expires_at=1_900_000_000)
     assert created == Created(link, "http://localhost:8081/code0001", b"png of http://localhost:8081/code0001")
-    assert store.links == {"code0001": link}
+    assert store.stored == {"code0001": LinkRecord(link, LinkCounts(0))}
 
 
 async def test_create_without_qr_code(service: LinkService, qr: FakeQr) -> None:
-    created = await service.create(LONG_URL, "1", expires_at=0, with_qr=False)
+    created = await service.create(LinkDraft(LONG_URL, "1"))
     assert created.qr_png == b""
     assert qr.drawn == []
 
 
 async def test_create_custom(service: LinkService) -> None:
-    created = await service.create_custom(
-        "Spring_sale", LONG_URL, "any thing".replace(" ", "-"), expires_at=0, with_qr=True
-    )
-    link = a_link(short_code="Spring_sale", owner_id="any-thing", is_alias=True)
+    created = await service.create(LinkDraft(LONG_URL, "any-thing", alias="Spring_sale", with_qr=True))
+    link = details(short_code="Spring_sale", owner_id="any-thing", is_alias=True)
     assert created == Created(link, "http://localhost:8081/Spring_sale", b"png of http://localhost:8081/Spring_sale")
 
 
@@ -79,18 +78,17 @@ async def test_create_custom(service: LinkService) -> None:
 async def test_invalid_values_create_nothing(
     service: LinkService, store: MemoryLinkStore, qr: FakeQr, changes: dict[str, object], message: str | None
 ) -> None:
-    values: Any = {"long_url": LONG_URL, "owner_id": "1", "expires_at": 0, "with_qr": True} | changes
-    for creating in (service.create(**values), service.create_custom(alias="abc", **values)):
+    for alias in (None, "abc"):
         with pytest.raises(errors.Invalid) as raised:
-            await creating
+            await service.create(replace(LinkDraft(LONG_URL, "1", alias=alias, with_qr=True), **changes))  # type: ignore[arg-type] # the table above
         assert message in {None, raised.value.message}
-    assert store.links == {}
+    assert store.stored == {}
     assert qr.drawn == []
 
 
 async def test_a_past_expiry_is_accepted_and_the_link_born_expired(service: LinkService) -> None:
     created = await create(service, expires_at=1_735_689_600)
-    assert not service.is_live(await service.get(created.link.short_code))
+    assert not service.is_live(await service.details(created.link.short_code))
     with pytest.raises(errors.Gone):
         await service.resolve(created.link.short_code)
 
@@ -98,7 +96,7 @@ async def test_a_past_expiry_is_accepted_and_the_link_born_expired(service: Link
 async def test_a_taken_random_code_is_replaced_by_another(service: LinkService, codes: ListedCodes) -> None:
     await create_custom(service, "taken01")
     codes.codes = ["taken01", "taken01", "free001"]
-    created = await service.create(LONG_URL, "1", expires_at=0, with_qr=True)
+    created = await service.create(LinkDraft(LONG_URL, "1", with_qr=True))
     assert created.link.short_code == "free001"
     assert created.qr_png == b"png of http://localhost:8081/free001"
 
@@ -121,10 +119,10 @@ async def test_the_search_for_a_free_code_ends(service: LinkService, codes: List
 async def test_a_qr_code_that_fails_leaves_no_link(service: LinkService, store: MemoryLinkStore, qr: FakeQr) -> None:
     qr.failure = errors.Exhausted("too many", overload=True)
     with pytest.raises(errors.Exhausted):
-        await service.create(LONG_URL, "1", expires_at=0, with_qr=True)
+        await service.create(LinkDraft(LONG_URL, "1", with_qr=True))
     with pytest.raises(errors.Exhausted):
-        await service.create_custom("spring", LONG_URL, "1", expires_at=0, with_qr=True)
-    assert store.links == {}
+        await service.create(LinkDraft(LONG_URL, "1", alias="spring", with_qr=True))
+    assert store.stored == {}
 
 
 async def test_a_taken_alias_is_a_conflict_with_three_free_suggestions(service: LinkService) -> None:
@@ -156,21 +154,21 @@ async def test_the_owner_takes_a_deleted_alias_again(service: LinkService, clock
         await create_custom(service, "spring", owner_id="2")
     clock.tick(10)
     created = await create_custom(service, "spring")
-    assert created.link == a_link(
+    assert created.link == details(
         id=2, short_code="spring", is_alias=True, created_at=1_800_000_010, updated_at=1_800_000_010
     )
 
 
 async def test_get_and_resolve(service: LinkService, clock: FakeClock) -> None:
     link = (await create(service, expires_at=clock.now + 10)).link
-    assert await service.get(link.short_code) == link
-    assert await service.resolve(link.short_code) == link
+    assert await service.get(link.short_code) == LinkRecord(link, LinkCounts(0))
+    assert await service.resolve(link.short_code) == link.link
     clock.tick(9)
-    assert await service.resolve(link.short_code) == link
+    assert await service.resolve(link.short_code) == link.link
     clock.tick(1)
     with pytest.raises(errors.Gone, match="expired"):
         await service.resolve(link.short_code)
-    assert await service.get(link.short_code) == link
+    assert await service.details(link.short_code) == link
 
 
 async def test_a_deleted_link_is_gone_for_browsers_and_unknown_to_callers(service: LinkService) -> None:
@@ -209,7 +207,7 @@ async def test_someone_elses_link_is_unknown(service: LinkService) -> None:
 
 
 async def test_pages(service: LinkService) -> None:
-    links = [(await create(service)).link for _ in range(3)]
+    links = [LinkRecord((await create(service)).link, LinkCounts(0)) for _ in range(3)]
     await create(service, owner_id="2")
     assert await service.page("1", limit=2, offset=0) == LinkPage((links[2], links[1]), 3, has_more=True)
     assert await service.page("1", limit=2, offset=1) == LinkPage((links[1], links[0]), 3, has_more=False)
@@ -227,12 +225,12 @@ async def test_pages_have_twenty_links_by_default_and_a_thousand_at_most(service
 async def test_pages_end_before_they_are_too_long_for_one_answer(service: LinkService) -> None:
     sizes = [7_910] * 300 + [100] * 300 + [7_910] * 400
     for size in sizes:
-        await service.create("https://example.com/".ljust(size, "a"), "1", expires_at=0, with_qr=False)
-    seen: list[Link] = []
+        await service.create(LinkDraft("https://example.com/".ljust(size, "a"), "1"))
+    seen: list[LinkDetails] = []
     while True:
         page = await service.page("1", limit=1_000, offset=len(seen))
-        assert 0 < sum(len(link.destination) for link in page.links) < 4_000_000
-        seen += page.links
+        assert 0 < sum(len(record.details.destination) for record in page.links) < 4_000_000
+        seen += [record.details for record in page.links]
         assert (page.total, page.has_more) == (1_000, len(seen) < 1_000)
         if not page.has_more:
             break
@@ -251,7 +249,7 @@ async def test_counters(service: LinkService) -> None:
     link = (await create(service)).link
     assert [await service.increment_clicks(link.short_code) for _ in range(3)] == [1, 2, 3]
     await FakeTransactions()(lambda tx: service.add_clicks(tx, {link.ref: 4}))
-    assert await service.get(link.short_code) == link._replace(clicks=7)
+    assert await service.get(link.short_code) == LinkRecord(link, LinkCounts(7))
 
 
 def test_adding_clicks_is_a_plain_function_inside_someones_transaction(service: LinkService) -> None:
@@ -269,9 +267,9 @@ async def test_who_wants_a_qr_code_while_too_many_wait_is_refused_before_other_w
     qr.full = errors.Exhausted("too many", overload=True)
     service = a_link_service(render_qr=qr)
     with pytest.raises(errors.Exhausted if with_qr else errors.Invalid):
-        await service.create("no URL", "1", expires_at=0, with_qr=with_qr)
+        await service.create(LinkDraft("no URL", "1", with_qr=with_qr))
     with pytest.raises(errors.Exhausted if with_qr else errors.Invalid):
-        await service.create_custom("alias", "no URL", "1", expires_at=0, with_qr=with_qr)
+        await service.create(LinkDraft("no URL", "1", alias="alias", with_qr=with_qr))
     assert qr.drawn == []
 
 
@@ -285,9 +283,9 @@ async def test_a_cancelled_create_leaves_no_link_while_its_qr_code_is_drawn(stor
             raise AssertionError
 
     service = a_link_service(store=store, render_qr=SlowQr())
-    task = asyncio.create_task(service.create(LONG_URL, "1", expires_at=0, with_qr=True))
+    task = asyncio.create_task(service.create(LinkDraft(LONG_URL, "1", with_qr=True)))
     await drawing.wait()
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
-    assert store.links == {}
+    assert store.stored == {}

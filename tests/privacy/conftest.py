@@ -9,6 +9,7 @@ import pytest
 
 import shortener
 from shortener.app import App
+from shortener.links import LinkDraft
 from tests.analytics.builders import IPHONE
 
 EMAIL, PASSWORD = "canary-person@example.com", "a-good-password"
@@ -55,7 +56,7 @@ async def fill(app: App, owner_id: str, prefix: str) -> list[str]:
     codes = [f"{prefix}-live", f"{prefix}-expired", f"{prefix}-deleted"]
     for code, expires_at in zip(codes, (0, 1_700_000_000, 0), strict=True):
         destination = LONG_DESTINATION if code.endswith("live") else f"{DESTINATION}/{code}"
-        await app.links.create_custom(code, destination, owner_id, expires_at=expires_at, with_qr=False)
+        await app.links.create(LinkDraft(destination, owner_id, expires_at=expires_at, alias=code))
         for address in ("192.0.2.1", "192.0.2.2"):
             await app.analytics.record(
                 code, address=address, user_agent=IPHONE, referrer="https://news.example/a", at=0

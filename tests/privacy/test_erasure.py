@@ -15,7 +15,9 @@ from shortener.analytics.sqlite import removal as removal_store
 from shortener.app import App
 from shortener.backup.compact import compact
 from shortener.backup.verify import verify
+from shortener.links import LinkDraft
 from shortener.links import sqlite as store
+from shortener.links.sqlite import SqliteLinkStore
 from shortener.observe.histogram import Histogram
 from shortener.privacy import Erasure
 from shortener.privacy.erasure import ErasureStats
@@ -38,7 +40,7 @@ async def counted(app: App, link_ids: list[int]) -> dict[str, int]:
 
 
 async def link_ids(app: App, codes: list[str]) -> list[int]:
-    found = await app.cache.find_many(codes)
+    found = await SqliteLinkStore(app.core.database).links(codes)
     return [found[code].id for code in codes]
 
 
@@ -60,7 +62,8 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
     ids, other_ids = await link_ids(app, codes), await link_ids(app, others)
     before = await counted(app, other_ids)
     assert all(number > 0 for number in (await counted(app, ids)).values())
-    assert (await app.links.resolve(codes[0])).clicks == 2  # It is in the cache.
+    assert (await app.links.get(codes[0])).counts.clicks == 2  # It is in the cache.
+    await app.links.resolve(codes[0])  # In the other one, too.
 
     assert await app.privacy.erasure.erase(int(owner)) is True
 
@@ -72,7 +75,7 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
         with pytest.raises(errors.NotFound):
             await app.links.get(code)
         with pytest.raises(errors.Conflict):
-            await app.links.create_custom(code, DESTINATION, other, expires_at=0, with_qr=False)
+            await app.links.create(LinkDraft(DESTINATION, other, alias=code))
     assert app.accounts.validate(token) is None
     assert app.accounts.validate(other_token) is not None
     assert (await app.links.page(owner, limit=0, offset=0)).total == 0
@@ -85,13 +88,13 @@ async def test_everything_of_an_erased_account_is_gone(home: Home, app: App) -> 
 async def test_what_another_process_has_erased_is_erased_here(app: App) -> None:
     owner, _ = await register(app)
     accounts = SqliteAccountStore(app.core.database)
-    await app.links.create(DESTINATION, owner, expires_at=0, with_qr=False)
+    await app.links.create(LinkDraft(DESTINATION, owner))
     assert await app.core.database.transaction(lambda tx: accounts.erase(tx, int(owner), now=1_800_000_000))
     with pytest.raises(errors.Invalid) as raised:
-        await app.links.create(DESTINATION, owner, expires_at=0, with_qr=False)
+        await app.links.create(LinkDraft(DESTINATION, owner))
     assert (raised.value.message, raised.value.field) == ("user_id is that of an erased account", "user_id")
-    await app.links.create(DESTINATION, f"0{owner}", expires_at=0, with_qr=False)  # no account has such an id
-    await app.links.create(DESTINATION, "9" * 64, expires_at=0, with_qr=False)
+    await app.links.create(LinkDraft(DESTINATION, f"0{owner}"))  # no account has such an id
+    await app.links.create(LinkDraft(DESTINATION, "9" * 64))
     assert await app.privacy.erasure.erase(int(owner)) is True
     with pytest.raises(errors.NotFound):
         await app.privacy.erasure.erase(int(owner) + 1)
@@ -187,7 +190,7 @@ async def test_clicks_that_come_late_bring_nothing_back(home: Home, app: App) ->
     await until(is_moved)
 
     assert await counted(app, ids) == dict.fromkeys(TABLES, 0)
-    assert (await app.links.get(others[0])).clicks == 3
+    assert (await app.links.get(others[0])).counts.clicks == 3
     assert (await app.analytics.stats(others[0], 0, 0)).total_clicks == 3
     assert gauge(app, "shortener_click_batch_failures_total") == 0
     assert check(home.data_dir) == []
@@ -216,7 +219,7 @@ async def test_a_link_that_is_made_meanwhile_is_refused_or_erased(app: App) -> N
 
     async def create(number: int) -> str:
         try:
-            await app.links.create_custom(f"late-{number}", DESTINATION, owner, expires_at=0, with_qr=False)
+            await app.links.create(LinkDraft(DESTINATION, owner, alias=f"late-{number}"))
         except errors.Invalid as error:
             return error.field
         return "made"
@@ -242,7 +245,7 @@ async def test_what_an_alias_had_before_it_was_taken_again_goes_too(home: Home, 
     owner, _ = await register(app)
     codes = await fill(app, owner, "mine")
     old = (await link_ids(app, codes))[2]
-    await app.links.create_custom(codes[2], DESTINATION, owner, expires_at=0, with_qr=False)
+    await app.links.create(LinkDraft(DESTINATION, owner, alias=codes[2]))
     assert old not in await link_ids(app, codes)
     assert await app.privacy.erasure.erase(int(owner)) is True
     assert await counted(app, [old]) == dict.fromkeys(TABLES, 0)

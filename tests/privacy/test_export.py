@@ -11,6 +11,7 @@ from shortener import errors
 from shortener.app import App
 from shortener.caller import Caller, Kind
 from shortener.links import LinkRef
+from shortener.links.sqlite import SqliteLinkStore
 from shortener.privacy import export
 from shortener.privacy.api import ExportRequest, PrivacyApi
 from shortener.privacy.export import Cursor, Exporter, parse_cursor
@@ -33,7 +34,8 @@ async def test_an_export_holds_everything(app: App) -> None:
     owner, _ = await register(app)
     other, _ = await register(app, "other@example.com")
     codes, _ = await fill(app, owner, "mine"), await fill(app, other, "theirs")
-    account, links = await app.accounts.get_user(int(owner)), await app.cache.find_many(codes)
+    account = await app.accounts.get_user(int(owner))
+    links = {code: record.details for code, record in (await SqliteLinkStore(app.core.database).records(codes)).items()}
 
     found = await document(app, owner, with_clicks=True)
 
@@ -95,7 +97,7 @@ async def test_an_account_without_links_has_a_document(app: App) -> None:
 async def test_any_cut_gives_the_same_document(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, _ = await register(app)
     await fill(app, owner, "mine")
-    [link] = (await app.cache.find_many(["mine-live"])).values()
+    link = await app.links.details("mine-live")
     clicks = [
         replace(a_click(at=link.created_at + number // 3, visitor=a_visitor(number)), ref=LinkRef(*link.ref))
         for number in range(25)

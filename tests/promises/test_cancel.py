@@ -11,6 +11,7 @@ import pytest
 
 import shortener
 from shortener.config.sections import Limits
+from shortener.links import LinkDraft
 from shortener.rpc.http2 import RpcServer
 from shortener.server.listeners import Servers, open_servers
 from shortener.server.sockets import bind
@@ -57,7 +58,7 @@ async def test_honest_callers_notice_nothing_of_those_who_leave(
     with bind(chosen) as sockets:
         async with open_servers(chosen, sockets) as servers:
             app, tasks = servers.app, tasks_of_calls()
-            link = await app.links.create("https://example.com/", "storm", expires_at=0, with_qr=False)
+            link = await app.links.create(LinkDraft("https://example.com/", "storm"))
             quitters = Quitters(app.addresses, link.link.short_code, random.Random())
             numbers, over = iter(range(cancels)), asyncio.Event()
             async with quitters.grpc_channel(), aio_stubs_of(pb, SimpleNamespace(url=app.addresses["url"])) as stubs:  # type: ignore[arg-type] # only its address is wanted

@@ -67,7 +67,7 @@ class Stage:
     async def cold(self) -> str:
         """Make a link that the cache does not know."""
         code = await self.link()
-        self.app.cache._forget(code)
+        self.app.cache.changed(code)
         return code
 
     async def state(self) -> tuple[int, ...]:
@@ -199,7 +199,9 @@ async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
         await app.privacy.erasure._done.wait()  # and the erasure which that began after this.
     readers = app.core.database._readers
     assert (len(readers._free), readers.depth) == (readers._count, 0)
-    assert (app.cache._fills, app.cache._reads, app.links._render_qr._waiting.total) == ({}, set(), 0)  # type: ignore[attr-defined] # the real one
+    for part in (app.cache.links, app.cache.records):
+        assert (part._fills, part.reading) == ({}, set())  # type: ignore[attr-defined] # of whatever they hold
+    assert app.links._render_qr.waiting == 0  # type: ignore[attr-defined] # the real one
 
 
 async def cancel_everywhere(stage: Stage, path: str, when: When) -> int:

@@ -8,6 +8,7 @@ import pytest
 import shortener
 from shortener import errors
 from shortener.app import App, open_app
+from shortener.links import LinkDraft
 from tests.support.fakes import FakeClock
 
 Size = Callable[[int, int], int]
@@ -29,7 +30,7 @@ async def use(app: App, clock: FakeClock, token: str, ends: str, ends_at: int, l
         with pytest.raises(errors.Gone):
             await app.links.resolve(ends)
     assert (await app.links.resolve(lasting)).short_code == lasting
-    made = await app.links.create("https://example.com/", "clock", expires_at=0, with_qr=False)
+    made = await app.links.create(LinkDraft("https://example.com/", "clock"))
     assert made.link.created_at == now
     await app.analytics.record(lasting, address="192.0.2.1", user_agent="", referrer="", at=0)
     stats = await app.analytics.stats(lasting, now, now + 1)
@@ -52,17 +53,17 @@ async def test_a_clock_that_jumps(tmp_path: Path, size: Size, figure: Figure, ro
         token = (await app.accounts.login("clock@example.com", PASSWORD)).token.token
         assert account
         ends_at = NOW + 5000
-        ends = await app.links.create("https://example.com/ends", "clock", expires_at=ends_at, with_qr=False)
-        lasting = await app.links.create("https://example.com/lasts", "clock", expires_at=0, with_qr=False)
+        ends = await app.links.create(LinkDraft("https://example.com/ends", "clock", expires_at=ends_at))
+        lasting = await app.links.create(LinkDraft("https://example.com/lasts", "clock"))
         uses = 0
         for jump in [0, *jumps]:
             clock.tick(jump)
             await use(app, clock, token, ends.link.short_code, ends_at, lasting.link.short_code)
             uses += 1
         total = (await app.analytics.stats(lasting.link.short_code, 0, 0)).total_clicks
-        assert total == uses == (await app.links.get(lasting.link.short_code)).clicks
+        assert total == uses == (await app.links.get(lasting.link.short_code)).counts.clicks
     async with open_app(config, clock=lambda: NOW - YEAR) as app:  # and it starts with a clock that was set back
-        assert (await app.links.get(lasting.link.short_code)).clicks == uses
+        assert (await app.links.get(lasting.link.short_code)).counts.clicks == uses
     figure(
         "Clock set forwards and back",
         f"visitor keys {rotation}: {len(jumps)} jumps of an hour to 40 years: expiry, tokens, clicks and statistics "

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from shortener.config.sections import Cache
-from shortener.links import Link
-from shortener.links.cache import CachedLinkStore
+from shortener.links import Link, LinkDetails, LinkRecord
 from tests.links.builders import a_new_link
-from tests.links.fakes import MemoryLinkStore
+from tests.links.fakes import MemoryLinkStore, a_cache
+from tests.links.slow_store import Writes
 from tests.support.fakes import FakeTx
 
 CODES = ("one", "two", "three")
@@ -26,9 +25,15 @@ class LateStore(MemoryLinkStore):
         super().__init__()
         self._dice = dice
 
-    async def find_many(self, short_codes: Sequence[str]) -> dict[str, Link]:
+    async def links(self, short_codes: Sequence[str]) -> dict[str, Link]:
         await self.a_while()
-        found = await super().find_many(short_codes)
+        found = await super().links(short_codes)
+        await self.a_while()
+        return found
+
+    async def records(self, short_codes: Sequence[str]) -> dict[str, LinkRecord]:
+        await self.a_while()
+        found = await super().records(short_codes)
         await self.a_while()
         return found
 
@@ -52,11 +57,10 @@ class World:
         self.dice = random.Random(seed)
         self.store = LateStore(self.dice)
         self.now = 0.0
-        self.cache = CachedLinkStore(
-            self.store,
-            Cache(size_max=1, ttl_seconds=3, missing_size_max=1, missing_ttl_seconds=3),
-            timer=lambda: self.now,
+        self.cache = a_cache(
+            self.store, lambda: self.now, size_max=1, ttl_seconds=3, missing_size_max=1, missing_ttl_seconds=3
         )
+        self.writes = Writes(self.store, self.cache)
         self.histories = {code: History() for code in CODES}
         self.reads = 0
 
@@ -77,28 +81,34 @@ class World:
             link_id = self.store.last_id + 1
             history.clicks_begun[link_id] = history.clicks_done[link_id] = 0
             history.states.append((link_id, False))
-            link = await self.commit(lambda tx: self.cache.add(tx, a_new_link(short_code=code, is_alias=True)))
+            link = await self.commit(lambda tx: self.writes.add(tx, a_new_link(short_code=code, is_alias=True)))
             assert link.id == link_id
             history.done += 1
             await self.read(code)
             for _ in range(self.dice.randrange(4)):
                 history.clicks_begun[link_id] += 2
-                await self.commit(lambda tx, ref=link.ref: self.cache.add_clicks(tx, {ref: 2}))
+                await self.commit(lambda tx, ref=link.ref: self.writes.add_clicks(tx, {ref: 2}))
                 history.clicks_done[link_id] += 2
                 await self.read(code)
             history.states.append((link_id, True))
-            await self.commit(lambda tx: self.cache.delete(tx, code, now=1_900_000_000))
+            await self.commit(lambda tx: self.writes.delete(tx, code))
             history.done += 1
             await self.read(code)
 
     async def read(self, code: str) -> None:
         history = self.histories[code]
         since, clicks = history.done, dict(history.clicks_done)
-        found = await self.cache.find(code)
+        found: Link | LinkDetails | None
+        if self.dice.random() < 0.5:
+            found = await self.cache.find(code)
+        else:
+            record = await self.cache.find_record(code)
+            found = record.details if record else None
+            if record:
+                link_id, counted = record.details.id, record.counts.clicks
+                assert clicks.get(link_id, 0) <= counted <= history.clicks_begun[link_id], (clicks, record)
         state = None if found is None else (found.id, bool(found.deleted_at))
         assert state in history.states[since:], (code, since, history.states, found)
-        if found is not None:
-            assert clicks.get(found.id, 0) <= found.clicks <= history.clicks_begun[found.id], (clicks, found)
         self.reads += 1
 
     async def reader(self) -> None:
@@ -114,7 +124,7 @@ class World:
     async def run(self) -> int:
         await asyncio.gather(*(self.writer(code) for code in CODES), *(self.reader() for _ in range(4)))
         await self.cache.close()
-        assert self.cache._fills == {}
+        assert (self.cache.links._fills, self.cache.records._fills) == ({}, {})
         return self.reads
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shortener import errors
 from shortener.config.sections import Redirect
-from shortener.links.model import Link
+from shortener.links.model import Link, is_live, is_plain
 from shortener.redirect.ports import LookUp, Misses, Settled, Withheld
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from tests.support.fakes import FakeClock
@@ -17,20 +17,17 @@ A_LINK = Link(
     id=1,
     short_code="abc1234",
     destination="https://example.com/a%2fb?c=%7e#d",
-    owner_id="owner",
-    created_at=NOW - 10,
-    updated_at=NOW - 10,
     expires_at=0,
     deleted_at=0,
-    is_alias=False,
-    clicks=0,
+    is_plain=True,
 )
 
 SETTINGS = Redirect(connections_max=100, head_timeout_seconds=5.0, keepalive_seconds=5.0, head_size_max=8190)
 
 
 def a_link(short_code: str = "abc1234", **changes: object) -> Link:
-    return A_LINK._replace(short_code=short_code, **changes)  # type: ignore[arg-type] # tests name real fields
+    link = A_LINK._replace(short_code=short_code, **changes)  # type: ignore[arg-type] # tests name real fields
+    return link._replace(is_plain=is_plain(link.destination))
 
 
 class MemoryLinks:
@@ -69,7 +66,7 @@ class MemoryLinks:
         link = self.stored.get(short_code)
         if link is None:
             raise errors.NotFound("no such link")
-        if not link.is_live(self._clock()):
+        if not is_live(link, self._clock()):
             raise errors.Gone("no longer available")
         return link
 

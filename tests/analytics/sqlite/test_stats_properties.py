@@ -26,7 +26,7 @@ from tests.analytics.builders import a_visitor
 from tests.analytics.naive import COUNTRIES, country_name, geo_of, series_of, stats_of
 from tests.analytics.subjects import describe
 from tests.idempotency.fakes import some_replays
-from tests.links.builders import a_link
+from tests.links.builders import a_record
 from tests.links.fakes import MemoryLinkStore, a_link_service
 from tests.support.databases import migrate_file, opened
 from tests.support.fakes import FakeClock
@@ -105,7 +105,7 @@ class Subject:
         """Record the batches under a new link; return its code and the clicks that count."""
         link_id = next(self.ids)
         code = f"code{link_id}"
-        self.links.links = {code: a_link(id=link_id, short_code=code, created_at=created_at)}
+        self.links.stored = {code: a_record(id=link_id, short_code=code, created_at=created_at)}
         ref = LinkRef(link_id, code)
         batches = [[replace(click, ref=ref) for click in batch] for batch in batches]
         store = self.stores[count_bots]

@@ -11,6 +11,7 @@ import pytest
 from shortener import errors
 from shortener.config.sections import Links
 from shortener.errors import OperatorError
+from shortener.links import LinkDraft
 from shortener.links.lists.screen import MEMO_MAX, Screen, followed, load_screen
 from tests.links.builders import a_link
 from tests.links.fakes import a_link_service
@@ -75,11 +76,11 @@ def test_what_is_withheld(hosts: Path, codes: Path) -> None:
 async def test_no_link_is_made_to_a_blocked_host(hosts: Path) -> None:
     service = a_link_service(blocks=screen_of(hosts).blocks)
     with pytest.raises(errors.Invalid, match="long_url leads to a host that is blocked here") as caught:
-        await service.create("https://x.bad.example/", "me", expires_at=0, with_qr=False)
+        await service.create(LinkDraft("https://x.bad.example/", "me"))
     assert caught.value.field == "long_url"
     with pytest.raises(errors.Invalid, match="blocked here"):
-        await service.create_custom("alias", "https://BAD.example", "me", expires_at=0, with_qr=False)
-    assert await service.create("https://good.example/", "me", expires_at=0, with_qr=False)
+        await service.create(LinkDraft("https://BAD.example", "me", alias="alias"))
+    assert await service.create(LinkDraft("https://good.example/", "me"))
 
 
 def test_a_changed_list_holds_at_once_also_for_what_was_judged_before(hosts: Path) -> None:
