@@ -48,6 +48,12 @@ class Invalid(Failure):
     code = Code.INVALID
 
 
+def require(holds: object, field: str, rule: str) -> None:
+    """Raise `Invalid` naming `field` unless `holds`; `rule` says what it has to be ("is required")."""
+    if not holds:
+        raise Invalid(f"{field} {rule}", field=field)
+
+
 class Unauthenticated(Failure):
     """No, bad or expired token; unknown email or wrong password, with one message for both."""
 

@@ -1,8 +1,10 @@
 """The operations on accounts, for both wires: messages in and messages out, nothing else."""
 
+from typing import Any
+
 from shortener import errors
-from shortener.accounts import wire
-from shortener.accounts.service import AccountService
+from shortener.accounts.model import Account
+from shortener.accounts.service import AccountService, SignedIn
 from shortener.api import Operation, Route
 from shortener.caller import Caller, Kind
 from shortener.errors import Code
@@ -34,11 +36,12 @@ class AccountApi:
     async def register(self, request: pb.RegisterRequest, caller: Caller) -> pb.RegisterResponse:
         """Make an account and a token for it."""
         signed_in = await self._accounts.register(request.email, request.password, request.name, caller=caller)
-        return wire.register_response(signed_in)
+        return build(pb.RegisterResponse, **_signed_in(signed_in), created_at=signed_in.account.created_at)
 
     async def login(self, request: pb.LoginRequest, caller: Caller) -> pb.LoginResponse:
         """Check email and password and make a token."""
-        return wire.login_response(await self._accounts.login(request.email, request.password, caller=caller))
+        signed_in = await self._accounts.login(request.email, request.password, caller=caller)
+        return build(pb.LoginResponse, **_signed_in(signed_in), expires_at=signed_in.token.expires_at)
 
     async def change_password(self, request: pb.ChangePasswordRequest, caller: Caller) -> pb.ChangePasswordResponse:
         """Give the holder of a token a new password; all earlier tokens end."""
@@ -46,7 +49,7 @@ class AccountApi:
         signed_in = await self._accounts.change_password(
             user_id, old=request.old_password, new=request.new_password, caller=caller
         )
-        return wire.change_password_response(signed_in)
+        return build(pb.ChangePasswordResponse, token=signed_in.token.token, expires_at=signed_in.token.expires_at)
 
     async def set_password(self, request: pb.SetPasswordRequest, caller: Caller) -> pb.SetPasswordResponse:
         """Give an account a new password, for a trusted caller."""
@@ -57,30 +60,51 @@ class AccountApi:
 
     async def get_profile(self, request: pb.GetProfileRequest, _: Caller) -> pb.GetProfileResponse:
         """Read the account a token belongs to."""
-        return wire.profile_response(await self._accounts.profile(request.token))
+        return build(pb.GetProfileResponse, user=_profile(await self._accounts.profile(request.token)))
 
     async def update_profile(self, request: pb.UpdateProfileRequest, _: Caller) -> pb.UpdateProfileResponse:
         """Change name and email."""
         account = await self._accounts.update_profile(request.token, name=request.name, email=request.email)
-        return wire.update_profile_response(account)
+        return build(pb.UpdateProfileResponse, user=_profile(account))
 
     async def validate_token(self, request: pb.ValidateTokenRequest, _: Caller) -> pb.ValidateTokenResponse:
         """Tell whether a token is valid."""
-        return wire.validate_token_response(self._accounts.validate(request.token))
+        if claims := self._accounts.validate(request.token):
+            return build(pb.ValidateTokenResponse, valid=True, user_id=claims.user_id, expires_at=claims.expires_at)
+        return build(pb.ValidateTokenResponse)
 
     async def create_user(self, request: pb.CreateUserRequest, caller: Caller) -> pb.UserResponse:
         """Make an account with a username."""
         account = await self._accounts.create_user(request.email, request.username, request.password, caller=caller)
-        return wire.user_response(account)
+        return build(pb.UserResponse, **_user(account))
 
     async def get_user(self, request: pb.GetUserRequest, _: Caller) -> pb.UserResponse:
         """Read an account by its id."""
-        return wire.user_response(await self._accounts.get_user(request.user_id))
+        return build(pb.UserResponse, **_user(await self._accounts.get_user(request.user_id)))
 
     async def list_users(self, request: pb.ListUsersRequest, _: Caller) -> pb.UserListResponse:
         """Page through all accounts."""
         accounts, total = await self._accounts.page(request.limit, request.offset)
-        return wire.user_list_response(accounts, total, request.offset)
+        has_more = request.offset + len(accounts) < total
+        return build(pb.UserListResponse, users=[_user(each) for each in accounts], total=total, has_more=has_more)
+
+
+def _signed_in(signed_in: SignedIn) -> dict[str, Any]:
+    """Return the fields that the answers of Register and Login share."""
+    account = signed_in.account
+    return {"user_id": str(account.id), "email": account.email, "name": account.name, "token": signed_in.token.token}
+
+
+def _user(account: Account) -> dict[str, Any]:
+    """Return the fields of `pb.UserResponse`."""
+    return {name: getattr(account, name) for name in ("id", "email", "username", "name", "created_at", "updated_at")}
+
+
+def _profile(account: Account) -> dict[str, Any]:
+    """Return the fields of `pb.User`, which has no username and the id as a text."""
+    fields = _user(account) | {"id": str(account.id)}
+    del fields["username"]
+    return fields
 
 
 def account_operations(accounts: AccountService) -> list[Operation]:

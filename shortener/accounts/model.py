@@ -67,18 +67,16 @@ def parse_email(text: str) -> str:
     address literals, domains without a dot and other special-use domains (`.local`, `.invalid`) are not.
     Raises `errors.Invalid`.
     """
-    if not text:
-        raise errors.Invalid("email is required", field="email")
-    if len(text) > EMAIL_LENGTH_MAX:
-        raise errors.Invalid(f"email must have at most {EMAIL_LENGTH_MAX} characters", field="email")
+    errors.require(text, "email", "is required")
+    errors.require(len(text) <= EMAIL_LENGTH_MAX, "email", f"must have at most {EMAIL_LENGTH_MAX} characters")
     try:
         email = validate_email(text, check_deliverability=False, test_environment=True).normalized
     except EmailNotValidError:
         email = ""
     # The library accepts the bare domain `test`, which nothing but a test of mail servers uses. The normal form of
     # an internationalised address may be longer than what was sent, and it is what is kept.
-    if "." not in email.rpartition("@")[2] or len(email) > EMAIL_LENGTH_MAX:
-        raise errors.Invalid("email must be an address such as name@example.com", field="email")
+    is_kept = "." in email.rpartition("@")[2] and len(email) <= EMAIL_LENGTH_MAX
+    errors.require(is_kept, "email", "must be an address such as name@example.com")
     return email
 
 
@@ -94,10 +92,8 @@ def email_key(email: str) -> str:
 
 def parse_username(text: str) -> str:
     """Return the username as it was sent. Raises `errors.Invalid`."""
-    if not text:
-        raise errors.Invalid("username is required", field="username")
-    if not _USERNAME.fullmatch(text):
-        raise errors.Invalid("username must be 3 to 32 of A-Z a-z 0-9 _ . -", field="username")
+    errors.require(text, "username", "is required")
+    errors.require(_USERNAME.fullmatch(text), "username", "must be 3 to 32 of A-Z a-z 0-9 _ . -")
     return text
 
 
@@ -111,13 +107,11 @@ def parse_name(text: str) -> str:
 
     Raises `errors.Invalid`.
     """
-    if len(text) > NAME_LENGTH_MAX:
-        raise errors.Invalid(f"name must have at most {NAME_LENGTH_MAX} characters", field="name")
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
-        raise errors.Invalid("name must not contain control characters", field="name")
+    errors.require(len(text) <= NAME_LENGTH_MAX, "name", f"must have at most {NAME_LENGTH_MAX} characters")
+    is_printable = all(unicodedata.category(character) not in _UNPRINTABLE for character in text)
+    errors.require(is_printable, "name", "must not contain control characters")
     name = text.strip()
-    if not name:
-        raise errors.Invalid("name is required", field="name")
+    errors.require(name, "name", "is required")
     return name
 
 
@@ -127,14 +121,10 @@ def parse_password(text: str, field: str = "password") -> str:
     The normal form makes one password out of what different keyboards send for the same characters. The length is
     that of the text as sent. Raises `errors.Invalid` naming `field`.
     """
-    if not text:
-        raise errors.Invalid(f"{field} is required", field=field)
-    if len(text) < PASSWORD_LENGTH_MIN:
-        raise errors.Invalid(f"{field} must have at least {PASSWORD_LENGTH_MIN} characters", field=field)
-    if len(text) > PASSWORD_LENGTH_MAX:
-        raise errors.Invalid(f"{field} must have at most {PASSWORD_LENGTH_MAX} characters", field=field)
-    if _SURROGATE.search(text):
-        raise errors.Invalid(f"{field} must be valid Unicode text", field=field)
+    errors.require(text, field, "is required")
+    errors.require(len(text) >= PASSWORD_LENGTH_MIN, field, f"must have at least {PASSWORD_LENGTH_MIN} characters")
+    errors.require(len(text) <= PASSWORD_LENGTH_MAX, field, f"must have at most {PASSWORD_LENGTH_MAX} characters")
+    errors.require(not _SURROGATE.search(text), field, "must be valid Unicode text")
     return unicodedata.normalize("NFC", text)
 
 
@@ -156,8 +146,7 @@ def next_token_version(current: int, now: int) -> int:
 
 def check_account_id(account_id: int) -> None:
     """Refuse what cannot be an account's id. Raises `errors.Invalid`."""
-    if not 1 <= account_id <= ACCOUNT_ID_MAX:
-        raise errors.Invalid("user_id must be positive", field="user_id")
+    errors.require(1 <= account_id <= ACCOUNT_ID_MAX, "user_id", "must be positive")
 
 
 def parse_page(limit: int, offset: int) -> tuple[int, int]:
@@ -165,8 +154,6 @@ def parse_page(limit: int, offset: int) -> tuple[int, int]:
 
     Raises `errors.Invalid` for negative values.
     """
-    if limit < 0:
-        raise errors.Invalid("limit must not be negative", field="limit")
-    if offset < 0:
-        raise errors.Invalid("offset must not be negative", field="offset")
+    errors.require(limit >= 0, "limit", "must not be negative")
+    errors.require(offset >= 0, "offset", "must not be negative")
     return min(limit or PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX), offset

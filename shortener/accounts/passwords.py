@@ -36,14 +36,7 @@ class Argon2idPasswords:
     """
 
     def __init__(self, auth: Auth) -> None:
-        self._hasher = PasswordHasher(
-            time_cost=_PASSES,
-            memory_cost=_MEMORY_KIB,
-            parallelism=_LANES,
-            hash_len=_HASH_BYTES,
-            salt_len=_SALT_BYTES,
-            type=Type.ID,
-        )
+        self._hasher = PasswordHasher(_PASSES, _MEMORY_KIB, _LANES, _HASH_BYTES, _SALT_BYTES, type=Type.ID)
         self._decoy = _decoy()
         self._executor = ThreadPoolExecutor(auth.hash_threads, thread_name_prefix="passwords")
         self._auth = auth
@@ -61,9 +54,7 @@ class Argon2idPasswords:
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Log a hash that no Argon2 made; no password matches it."""
-        if password_hash is None:
-            password_hash = self._decoy
-        wanted = password_hash
+        wanted = self._decoy if password_hash is None else password_hash
         return await self._run(lambda: self._matches(wanted, password))
 
     def is_outdated(self, password_hash: str) -> bool:
@@ -117,7 +108,6 @@ class Argon2idPasswords:
 
 def _decoy() -> str:
     """Return a hash in today's format that no password has: checking against it takes as long as any check."""
-    salt, digest = (
-        base64.b64encode(secrets.token_bytes(size)).rstrip(b"=").decode() for size in (_SALT_BYTES, _HASH_BYTES)
-    )
+    parts = (base64.b64encode(secrets.token_bytes(size)) for size in (_SALT_BYTES, _HASH_BYTES))
+    salt, digest = (part.rstrip(b"=").decode() for part in parts)
     return f"$argon2id$v=19$m={_MEMORY_KIB},t={_PASSES},p={_LANES}${salt}${digest}"

@@ -93,10 +93,8 @@ class AccountService:
 
     async def _checked(self, email: str, password: str, caller: Caller) -> Credentials:
         """Return the credentials that email and password fit. Raises what `login` raises."""
-        if not email:
-            raise errors.Invalid("email is required", field="email")
-        if not password:
-            raise errors.Invalid("password is required", field="password")
+        errors.require(email, "email", "is required")
+        errors.require(password, "password", "is required")
         try:
             email, password = parse_email(email), parse_password(password)
         except errors.Invalid:
@@ -126,8 +124,7 @@ class AccountService:
 
     def validate(self, token: str) -> Claims | None:
         """Return what a token says, None when it is not valid (any more). Raises `errors.Invalid` when missing."""
-        if not token:
-            raise errors.Invalid("token is required", field="token")
+        errors.require(token, "token", "is required")
         claims = self._tokens.read(token)
         if claims is None or claims.user_id in self.erased:
             return None
@@ -136,8 +133,7 @@ class AccountService:
     async def profile(self, token: str) -> Account:
         """Return the account a token belongs to.
 
-        Raises `errors.Invalid` when it is missing, `errors.Unauthenticated` when it is not valid or its account is
-        gone.
+        Raises what `verify_token` raises, and `errors.Unauthenticated` when its account is gone.
         """
         return await self.profile_of(self.verify_token(token).user_id)
 
@@ -151,11 +147,7 @@ class AccountService:
         When nothing changes the account stays as it is, its `updated_at` too. Raises `errors.Invalid`,
         `errors.Unauthenticated`, and `errors.Conflict` naming `email` when another account has it.
         """
-        return await self.update_profile_of(self.verify_token(token).user_id, name=name, email=email)
-
-    async def update_profile_of(self, user_id: str, *, name: str, email: str) -> Account:
-        """Do what `update_profile` does, for an authenticated caller."""
-        account_id = parse_account_id(user_id)
+        user_id = self.verify_token(token).user_id
         name = parse_name(name) if name else ""
         email = parse_email(email) if email else ""
         if not name and not email:
@@ -163,7 +155,7 @@ class AccountService:
         now = self._clock()
 
         def change(tx: Tx) -> Account:
-            account = _existing(self._store.get(tx, account_id))
+            account = _existing(self._store.get(tx, parse_account_id(user_id)))
             changed = dataclasses.replace(account, name=name or account.name, email=email or account.email)
             if changed == account:
                 return account
@@ -244,8 +236,7 @@ class AccountService:
 
     async def _confirmed(self, user_id: str, password: str, caller: Caller, *, field: str) -> Account:
         """Return the account of an authenticated caller who knows its password. Raises what `login` raises."""
-        if not password:
-            raise errors.Invalid(f"{field} is required", field=field)
+        errors.require(password, field, "is required")
         account = await self.profile_of(user_id)
         confirmed = (await self._checked(account.email, password, caller)).account
         if confirmed.id != account.id:  # the address has just become another account's

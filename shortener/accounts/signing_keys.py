@@ -21,8 +21,6 @@ KEY_LENGTH_MIN = 32
 KEYS_MAX = 100
 SECRET_SIZE_MAX = 65_536
 
-_PRIVATE = 0o600
-
 
 def load_keys(auth: Auth, data_dir: Path) -> tuple[bytes, ...]:
     """Return the signing keys, the first of which signs: those of `secret`, else of `secret_file`, else our own.
@@ -90,7 +88,7 @@ def _make_private(path: Path, origin: str) -> None:
     with _told(origin):
         mode = path.stat().st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            path.chmod(_PRIVATE)
+            path.chmod(files.PRIVATE_FILE)
             _log.warning("the secret file could be read by others; its mode is now 0600", extra={"path": str(path)})
 
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from shortener.caller import Caller
 from shortener.config import sections
@@ -38,28 +39,24 @@ class LoginThrottle:
     """
 
     def __init__(self, limits: sections.Limits, timer: Timer = time.monotonic_ns) -> None:
-        keys_max = limits.keys_max
-        attempts = Rate(limits.logins_per_minute, limits.logins_burst)
-        at_address = Rate(limits.address_login_failures_per_minute, limits.address_login_failures_burst)
-        failures = Rate(limits.login_failures_per_minute, limits.login_failures_burst)
+        limiter = partial(Limiter, keys_max=limits.keys_max, timer=timer)
+        per_minute, burst = limits.login_failures_per_minute, limits.login_failures_burst
+        self._attempts = limiter(Rate(limits.logins_per_minute, limits.logins_burst))
+        self._address_failures = limiter(
+            Rate(limits.address_login_failures_per_minute, limits.address_login_failures_burst)
+        )
+        self._failures = limiter(Rate(per_minute, burst))
         # Twice the burst, so that one address alone does not put the brake on.
-        everywhere = Rate(limits.login_failures_per_minute, 2 * limits.login_failures_burst)
-        self._attempts = Limiter(attempts, keys_max=keys_max, timer=timer)
-        self._address_failures = Limiter(at_address, keys_max=keys_max, timer=timer)
-        self._failures = Limiter(failures, keys_max=keys_max, timer=timer)
-        self._account_failures = Limiter(everywhere, keys_max=keys_max, timer=timer)
+        self._account_failures = limiter(Rate(per_minute, 2 * burst))
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._known_max = keys_max
+        self._known_max = limits.keys_max
         self._digest_key = secrets.token_bytes(_DIGEST_BYTES)
-
-    @property
-    def limiters(self) -> Mapping[str, Limiter]:
-        """The limiters that refuse, by name, to be watched."""
-        return {
+        self.limiters: Mapping[str, Limiter] = {
             "logins": self._attempts,
             "login_failures_by_address": self._address_failures,
             "login_failures_by_account_and_address": self._failures,
         }
+        """The limiters that refuse, by name, to be watched."""
 
     @contextmanager
     def attempt(self, account: str, caller: Caller) -> Iterator["Attempt"]:

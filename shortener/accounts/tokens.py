@@ -34,14 +34,7 @@ class JwtTokens:
     again; their end is still exact to the second.
     """
 
-    def __init__(
-        self,
-        keys: Sequence[bytes],
-        auth: Auth,
-        *,
-        clock: Clock,
-        new_id: NewId,
-    ) -> None:
+    def __init__(self, keys: Sequence[bytes], auth: Auth, *, clock: Clock, new_id: NewId) -> None:
         self._keys = {key_id(key): OctKey.import_key(key) for key in keys}
         self._signing_kid = key_id(keys[0])
         self._auth = auth
@@ -87,24 +80,21 @@ class JwtTokens:
     def _verified(self, token: str) -> Claims | None:
         """Return what a token of ours says, ended or not."""
         try:
-            key = self._key_of(token)
-            if key is None:
-                return None
-            signed = jws.deserialize_compact(token, key, registry=self._registry)
+            signed = jws.deserialize_compact(token, self._key_of(token), registry=self._registry)
             return self._claims(_json_object(signed.payload or b""))
-        except (JoseError, ValueError, RecursionError, errors.Invalid):
-            # Bad base64, bad JSON, nesting too deep for the parser, a bad signature, a claim of the wrong kind.
+        except (JoseError, LookupError, ValueError, RecursionError, errors.Invalid):
+            # Bad base64, bad JSON, nesting too deep for the parser, an unknown key, a bad signature, a wrong claim.
             return None
 
-    def _key_of(self, token: str) -> OctKey | None:
-        """Return the key that the header names, None unless the header is one that we could have made.
+    def _key_of(self, token: str) -> OctKey:
+        """Return the key that the header names. Raises ValueError unless the header is one that we could have made.
 
         No header with `jwk`, `jku`, `crit` or anything else beyond our own three names gets further than this.
         """
         header = _json_object(_decoded(token.partition(".")[0]))
         if not header.keys() <= _HEADER_NAMES or header.get("alg") != _ALGORITHM or header.get("typ", _TYPE) != _TYPE:
-            return None
-        return self._keys.get(_text(header, "kid"))
+            raise ValueError("not a header of ours")
+        return self._keys[_text(header, "kid")]
 
     def _claims(self, said: dict[str, object]) -> Claims:
         """Return the claims of a signed payload. Raises ValueError or `errors.Invalid` for any that is amiss."""

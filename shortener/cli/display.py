@@ -68,27 +68,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, accent: int)
             cells = (f"{cell:>8}" if title.startswith(">") else cell for title, cell in zip(columns, row, strict=True))
             typer.echo("  ".join(cells))
         return
-    from rich.cells import cell_len  # noqa: PLC0415 - only where there is somebody to look
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - only where there is somebody to look
     from rich.text import Text  # noqa: PLC0415 - as above
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    left = _console().width
     for number, title in enumerate(columns):
         name = title.removeprefix(">")
-        width = max(len(name), *(cell_len(row[number]) for row in rows)) if rows else len(name)
-        if number == len(columns) - 1:
-            width = max(1, min(width, left))
-        left -= width + 2
+        is_last = number == len(columns) - 1
         drawn.add_column(
-            name,
+            Text(name, no_wrap=True),
             justify="left" if name == title else "right",
             style="cyan" if number == accent else "",
-            no_wrap=True,
-            width=width,
+            no_wrap=not is_last,
         )
     for row in rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(cell, no_wrap=True) for cell in row))
     _console().print(drawn)
 
 

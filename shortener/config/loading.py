@@ -7,7 +7,8 @@ import os
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -49,14 +50,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for name in values:
         if name not in sections:
             raise ConfigError(f"{origin}: unknown section [{name}]{_hint(name, sections)}")
-    environment = os.environ if environ is None else environ
-    overrides = dict(_from_environment(environment, sections))
+    texts = _from_environment(os.environ if environ is None else environ, sections)
     built = {}
     for name, kind in sections.items():
         table = values.get(name, {})
         if not isinstance(table, dict):
             raise ConfigError(f"{origin}: [{name}] must be a table")
-        built[name] = _section(kind, name, table, overrides.get(name, {}), origin)
+        built[name] = _section(kind, name, table, texts[name], origin)
     config = Config(**built)
     check(config)
     return config
@@ -73,31 +73,21 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from None
 
 
-def _from_environment(environ: Mapping[str, str], sections: Mapping[str, type]) -> Iterator[tuple[str, dict[str, str]]]:
-    prefixes = tuple(f"{ENV_PREFIX}{section.upper()}_" for section in sections)
-    for key in environ:
-        if key.startswith(ENV_PREFIX) and not (key.startswith(prefixes) or _is_not_ours(key)):
-            raise ConfigError(f"environment: unknown key {key}{_hint(key, _environment_keys(sections))}")
-    for section, kind in sections.items():
-        prefix = f"{ENV_PREFIX}{section.upper()}_"
-        found = {key.removeprefix(prefix).lower(): text for key, text in environ.items() if key.startswith(prefix)}
-        known = {item.name for item in dataclasses.fields(kind)}
-        for key in found:
-            if key not in known:
-                raise ConfigError(f"environment: unknown key {prefix}{key.upper()}{_hint(key, known)}")
-        yield section, found
-
-
-def _is_not_ours(key: str) -> bool:
-    return key in COMMAND_KEYS or _KUBERNETES.fullmatch(key) is not None
-
-
-def _environment_keys(sections: Mapping[str, type]) -> list[str]:
-    return [
-        f"{ENV_PREFIX}{section}_{item.name}".upper()
-        for section, kind in sections.items()
-        for item in dataclasses.fields(kind)
-    ]
+def _from_environment(environ: Mapping[str, str], sections: Mapping[str, type]) -> dict[str, dict[str, str]]:
+    """Return the texts that the environment has for keys, by section."""
+    found: dict[str, dict[str, str]] = {section: {} for section in sections}
+    keys = {section: [item.name for item in dataclasses.fields(kind)] for section, kind in sections.items()}
+    for variable, text in environ.items():
+        if not variable.startswith(ENV_PREFIX) or variable in COMMAND_KEYS or _KUBERNETES.fullmatch(variable):
+            continue
+        section = next((each for each in keys if variable.startswith(f"{ENV_PREFIX}{each.upper()}_")), "")
+        key = variable.removeprefix(f"{ENV_PREFIX}{section.upper()}_").lower()
+        if key not in keys.get(section, ()):
+            every = [f"{ENV_PREFIX}{each}_{key}".upper() for each in keys for key in keys[each]]
+            hint = _hint(key, keys[section]) if section else _hint(variable, every)
+            raise ConfigError(f"environment: unknown key {variable}{hint}")
+        found[section][key] = text
+    return found
 
 
 def _section(kind: type[S], name: str, table: dict[str, object], texts: Mapping[str, str], origin: str) -> S:
@@ -118,19 +108,10 @@ def _section(kind: type[S], name: str, table: dict[str, object], texts: Mapping[
 
 def _from_text(text: str, kind: object, where: str) -> object:
     if kind is bool:
-        words = {
-            "true": True,
-            "1": True,
-            "yes": True,
-            "on": True,
-            "false": False,
-            "0": False,
-            "no": False,
-            "off": False,
-        }
-        if text.lower() not in words:
+        value = ConfigParser.BOOLEAN_STATES.get(text.lower())
+        if value is None:
             raise ConfigError(f"{where} must be true or false, not {text!r}")
-        return words[text.lower()]
+        return value
     if kind is int or kind is float:
         try:
             return int(text) if kind is int else float(text)
@@ -242,8 +223,9 @@ def _check_together(config: Config) -> None:
         raise ConfigError("[grpc] service_token and service_token_file exclude each other")
     if config.auth.secret and config.auth.secret_file:
         raise ConfigError("[auth] secret and secret_file exclude each other")
-    if config.redirect.base_url:
-        _check_base_url(config.redirect.base_url)
+    base_url = config.redirect.base_url
+    if base_url and not _is_base_url(base_url):
+        raise ConfigError(f"[redirect] base_url must be an http or https URL without query, not {base_url!r:.80}")
     _check_origins(config.gateway.cors_origins)
     for proxy in config.analytics.trusted_proxies:
         try:
@@ -278,11 +260,6 @@ def _check_origins(origins: tuple[str, ...]) -> None:
             )
     if len(origins) > _ORIGINS_MAX:
         raise ConfigError(f"[gateway] cors_origins must be {_ORIGINS_MAX} at most, not {len(origins)}")
-
-
-def _check_base_url(base_url: str) -> None:
-    if not _is_base_url(base_url):
-        raise ConfigError(f"[redirect] base_url must be an http or https URL without query, not {base_url!r:.80}")
 
 
 def _is_base_url(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from shortener.caller import Caller
 from shortener.config import sections
@@ -18,23 +19,18 @@ class RateLimits:
     """
 
     def __init__(self, limits: sections.Limits, timer: Timer = time.monotonic_ns) -> None:
-        creates = Rate(limits.creates_per_minute, limits.creates_burst)
-        registrations = Rate(limits.registrations_per_minute, limits.registrations_burst)
-        misses = Rate(limits.misses_per_minute, limits.misses_burst)
-        self._creates_by_address = Limiter(creates, keys_max=limits.keys_max, timer=timer)
-        self._creates_by_account = Limiter(creates, keys_max=limits.keys_max, timer=timer)
-        self._registrations = Limiter(registrations, keys_max=limits.keys_max, timer=timer)
-        self._misses = Limiter(misses, keys_max=limits.keys_max, timer=timer)
-
-    @property
-    def limiters(self) -> Mapping[str, Limiter]:
-        """The limiters by name, to be watched."""
-        return {
+        limiter = partial(Limiter, keys_max=limits.keys_max, timer=timer)
+        self._creates_by_address = limiter(Rate(limits.creates_per_minute, limits.creates_burst))
+        self._creates_by_account = limiter(Rate(limits.creates_per_minute, limits.creates_burst))
+        self._registrations = limiter(Rate(limits.registrations_per_minute, limits.registrations_burst))
+        self._misses = limiter(Rate(limits.misses_per_minute, limits.misses_burst))
+        self.limiters: Mapping[str, Limiter] = {
             "creates_by_address": self._creates_by_address,
             "creates_by_account": self._creates_by_account,
             "registrations": self._registrations,
             "misses": self._misses,
         }
+        """The limiters by name, to be watched."""
 
     def admit(self, kind: Counted, caller: Caller) -> None:
         """Count one request of this kind, but for a miss, which is none yet.
@@ -48,14 +44,12 @@ class RateLimits:
         key = address_key(caller.address)
         if kind == "misses":
             self.check_misses(caller.address)
-            return
-        if kind == "registrations":
+        elif kind == "registrations":
             take_all([Take(self._registrations, key)], "too many registrations from this address")
-            return
-        takes = [Take(self._creates_by_address, key)]
-        if caller.account:
-            takes.append(Take(self._creates_by_account, caller.account))
-        take_all(takes, "too many links created from this address or by this account")
+        else:
+            by_account = [Take(self._creates_by_account, caller.account)] if caller.account else []
+            takes = [Take(self._creates_by_address, key), *by_account]
+            take_all(takes, "too many links created from this address or by this account")
 
     def are_too_many(self, address: str) -> bool:
         """Tell whether `check_misses` would refuse this address."""

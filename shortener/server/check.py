@@ -48,10 +48,7 @@ def _check_database(path: Path) -> None:
 
 def _check_keys(config: Config, data_dir: Path) -> None:
     """See that the keys can be read that the configuration names, or else that `serve` has made before."""
-    own: dict[str, Callable[[Path, bytes], object]] = {
-        files.VISITOR_KEY: parse_key,
-        files.REPLAY_KEY: parse_secret,
-    }
+    own: dict[str, Callable[[Path, bytes], object]] = {files.VISITOR_KEY: parse_key, files.REPLAY_KEY: parse_secret}
     if config.auth.secret or config.auth.secret_file:
         load_keys(config.auth, data_dir)
     else:

@@ -6,6 +6,7 @@ Connections must never use up all of them: journal and database open files while
 import dataclasses
 import logging
 import resource
+from typing import Any
 
 from shortener.config.sections import Config
 
@@ -29,23 +30,14 @@ def within_open_files(config: Config) -> Config:
         return config
     part = max(0, allowed - RESERVED) / wanted
 
-    def fewer(connections: int) -> int:
-        return max(_CONNECTIONS_MIN, int(connections * part))
-
-    fitted = dataclasses.replace(
-        config,
-        grpc=dataclasses.replace(config.grpc, connections_max=fewer(config.grpc.connections_max)),
-        gateway=dataclasses.replace(config.gateway, connections_max=fewer(config.gateway.connections_max)),
-        redirect=dataclasses.replace(config.redirect, connections_max=fewer(config.redirect.connections_max)),
-    )
-    facts = {
-        "open_files_max": allowed,
-        "grpc": fitted.grpc.connections_max,
-        "gateway": fitted.gateway.connections_max,
-        "redirect": fitted.redirect.connections_max,
-    }
+    fitted = {name: _fitted(getattr(config, name), part) for name in ("grpc", "gateway", "redirect")}
+    facts = {"open_files_max": allowed} | {name: section.connections_max for name, section in fitted.items()}
     log.warning("the limit of open files (RLIMIT_NOFILE) allows fewer connections than configured", extra=facts)
-    return fitted
+    return dataclasses.replace(config, **fitted)
+
+
+def _fitted(section: Any, part: float) -> Any:  # any section that has `connections_max`
+    return dataclasses.replace(section, connections_max=max(_CONNECTIONS_MIN, int(section.connections_max * part)))
 
 
 def _raised(wanted: int) -> int:

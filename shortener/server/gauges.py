@@ -34,10 +34,6 @@ def of_redirects(server: RedirectServer) -> Iterator[Gauge]:
     yield total, lane, {"lane": "fast"}, lambda: traffic.fast
     yield total, lane, {"lane": "slow"}, lambda: traffic.slow
     refusals, meaning = "shortener_redirect_refusals_total", "Requests that were not redirected, by reason."
-    yield refusals, meaning, {"reason": "not_found"}, lambda: traffic.not_found
-    yield refusals, meaning, {"reason": "gone"}, lambda: traffic.gone
-    yield refusals, meaning, {"reason": "withheld"}, lambda: traffic.withheld
-    yield refusals, meaning, {"reason": "limited"}, lambda: traffic.limited
-    yield refusals, meaning, {"reason": "failed"}, lambda: traffic.failed
-    yield refusals, meaning, {"reason": "malformed"}, lambda: traffic.malformed
+    for reason in ("not_found", "gone", "withheld", "limited", "failed", "malformed"):
+        yield refusals, meaning, {"reason": reason}, partial(getattr, traffic, reason)
     yield "shortener_redirect_clicks_lost_total", "Redirects not counted.", {}, lambda: traffic.lost_clicks

@@ -102,9 +102,9 @@ async def test_what_another_process_has_erased_is_erased_here(app: App) -> None:
 
 async def test_no_file_holds_a_byte_of_it_after_the_next_compaction(home: Home) -> None:
     async with home.opened() as app:
-        owner, _ = await register(app)
+        owner, token = await register(app)
         await fill(app, owner, "mine")
-        await app.accounts.update_profile_of(owner, name="Renamed Person", email="canary-moved@example.com")
+        await app.accounts.update_profile(token, name="Renamed Person", email="canary-moved@example.com")
         await register(app, "other@example.com")
         canaries = (
             b"canary-person",
