@@ -20,6 +20,7 @@ from shortener.caller import TRUSTED
 from shortener.errors import Code
 from shortener.ids import NewId
 from shortener.limits import RateLimits
+from shortener.net.statuses import TABLE
 from shortener.observe.log import OncePerSecond
 from shortener.observe.request_log import OFF, RequestLog
 from shortener.rpc.callers import CallerOf
@@ -154,9 +155,8 @@ def _guarded(
             if failure.code in _LEVELS and (calls := may_log[failure.code]()):
                 facts = {"method": path, "code": failure.code.value, "calls": calls}
                 log.log(_LEVELS[failure.code], "call refused", extra=facts)
-            refusal = to_grpc(failure)
-            status = refusal.status
-            raise refusal from None
+            status = TABLE[failure.code].grpc
+            raise to_grpc(failure) from None  # kept by no variable: its traceback holds this frame
         except Exception as error:
             status, message = Status.DEADLINE_EXCEEDED, "deadline exceeded"
             if not (isinstance(error, TimeoutError) and _is_past(stream.deadline)):

@@ -55,7 +55,7 @@ class Odd:
     async def missing(self, stream: Any) -> None:
         await stream.recv_message()
         await stream.send_message(GetUrlResponse(found=False))
-        await stream.send_trailing_metadata(status=Status.NOT_FOUND, status_message="no such link")
+        raise GRPCError(Status.NOT_FOUND, "no such link")
 
     async def detailed(self, stream: Any) -> None:
         await stream.recv_message()
@@ -74,9 +74,7 @@ class Odd:
     async def metadata(self, stream: Any) -> None:
         await stream.recv_message()
         self.seen.append(sorted(stream.metadata.items()))
-        await stream.send_initial_metadata(metadata={"x-first": "1", "x-first-bin": b"\x00\xff"})
         await stream.send_message(GetUrlResponse(found=True))
-        await stream.send_trailing_metadata(metadata=[("x-last", "a"), ("x-last", "b"), ("x-last-bin", b"\x01")])
 
     async def count(self, stream: Any) -> None:
         request = await stream.recv_message()

@@ -1,6 +1,9 @@
 """The guard around RPC methods, without any server."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -172,3 +175,28 @@ def test_every_code_has_a_row() -> None:
     assert http_status(errors.Exhausted("m")) == 429
     assert http_status(errors.Exhausted("m", overload=True)) == 503
     assert {problem_type(code) for code in Code} == {f"/problems/{code.value}" for code in Code}
+
+
+@pytest.mark.parametrize("error", [errors.NotFound("m"), errors.Exhausted("m"), GRPCError(Status.UNAVAILABLE)])
+def test_what_a_refused_call_held_is_let_go_without_the_garbage_collector(error: Exception) -> None:
+    class Answer:
+        """Stands for much memory."""
+
+    answers: list[weakref.ref[Answer]] = []
+
+    async def fail(stream: Stream) -> None:
+        answer = Answer()
+        answers.append(weakref.ref(answer))
+        raise type(error)(*error.args)
+
+    things = Things()
+    handler = things.__mapping__()[PATH]
+    things.__mapping__ = lambda: {PATH: handler._replace(func=fail)}  # type: ignore[method-assign]
+    [service] = guarded([things], new_id=str)
+    gc.disable()
+    try:
+        with contextlib.suppress(GRPCError):
+            service.__mapping__()[PATH].func(Stream()).send(None)
+        assert [answer() for answer in answers] == [None]
+    finally:
+        gc.enable()

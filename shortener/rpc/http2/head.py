@@ -25,7 +25,6 @@ from shortener.rpc.http2.hpack import Field, literal
 Value = str | bytes
 Metadata = NewType("Metadata", "MultiDict[Value]")
 Details = tuple[tuple[str, bytes], ...]
-MetadataLike = Mapping[str, Value] | Collection[tuple[str, Value]]
 
 CONTENT_TYPE = "application/grpc"
 ACCEPT_ENCODING = "identity,gzip"
@@ -35,8 +34,6 @@ _VALUE = re.compile(r"(?![ \t])[^\x00\r\n]*(?<![ \t])").fullmatch
 _CONNECTION_FIELDS = frozenset(("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"))
 _UNIT_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
-_KEY = re.compile(r"[0-9a-z_.\-]+").fullmatch
-_TEXT = re.compile(r"[ -~]*").fullmatch
 _UNSAFE = re.compile(rb"[^ -$&-~]")
 _OURS = frozenset(("te", "content-type", "user-agent", "content-length", "trailer", "host"))
 _STATISTICS = frozenset(f"/analytics.AnalyticsService/{name}" for name in ("GetStats", "GetTimeSeries", "GetGeoStats"))
@@ -85,26 +82,6 @@ def custom_pairs(fields: Iterable[Field]) -> list[tuple[str, Value]]:
     return pairs
 
 
-def encode_custom(metadata: MetadataLike) -> list[Field]:
-    """Return the fields for metadata that a handler sends; ValueError or TypeError for what cannot be sent."""
-    items = metadata.items() if isinstance(metadata, Mapping) else metadata
-    fields: list[Field] = []
-    for name, value in items:
-        if name in _OURS or name.startswith("grpc-") or not _KEY(name):
-            raise ValueError(f"invalid metadata key: {name!r}")
-        if name.endswith("-bin"):
-            if not isinstance(value, bytes):
-                raise TypeError(f"the value of {name!r} must be bytes")
-            fields.append((name, encode_binary(value)))
-            continue
-        if not isinstance(value, str):
-            raise TypeError(f"the value of {name!r} must be text")
-        if not _TEXT(value):
-            raise ValueError(f"the value of {name!r} is not printable ASCII")
-        fields.append((name, value))
-    return fields
-
-
 def typed_details(details: Collection[Any]) -> Details:
     """Return the type and the bytes of google.protobuf messages."""
     messages = cast("Collection[Message]", details)
@@ -149,7 +126,6 @@ class Head:
     method: Method | None = None
     timeout_seconds: float | None = None
     pairs: tuple[tuple[str, Value], ...] = ()
-    user_agent: str | None = None
     gzip: bool = False
     content_length: int = -1
     refusal: bytes = b""
@@ -160,13 +136,11 @@ def _malformed(reason: str) -> ProtocolError:
     return ProtocolError(ErrorCode.PROTOCOL_ERROR, reason)
 
 
-def status_block(status: Status, message: str | None, details: Any, fields: list[Field]) -> bytes:
+def status_block(status: Status, message: str | None, details: Any) -> bytes:
     """Return the header block of trailers."""
     if details:
-        block = _detailed(status.value, message or "", typed_details(details))
-    else:
-        block = _status(status.value, message)
-    return block + b"".join(literal(*field) for field in fields)
+        return _detailed(status.value, message or "", typed_details(details))
+    return _status(status.value, message)
 
 
 def _status(status: int, message: str | None) -> bytes:
@@ -239,7 +213,7 @@ def read_head(fields: list[Field], methods: Mapping[str, Method]) -> Head:
     timeout = min(*timeouts, _TIMEOUT_MAX) if timeouts else method.timeout_seconds
     gzip = named.get("grpc-encoding") == "gzip"
     admitted = method.admits is None or method.admits(method.path, dict(reversed(pairs)).get("authorization"))
-    return Head(method, timeout, pairs, named.get("user-agent"), gzip, content_length, admitted=admitted)
+    return Head(method, timeout, pairs, gzip, content_length, admitted=admitted)
 
 
 def _content_length(fields: list[Field]) -> int:

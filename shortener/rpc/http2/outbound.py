@@ -172,9 +172,9 @@ class Outbound:
             return _OK_INSERT
         return _OK_SHORT
 
-    def headers(self, stream_id: int, custom: bytes = b"") -> None:
-        """Send response headers, with a block of custom fields behind the usual ones."""
-        self._block(stream_id, 0, self._head() + custom)
+    def headers(self, stream_id: int) -> None:
+        """Send response headers."""
+        self._block(stream_id, 0, self._head())
 
     def _block(self, stream_id: int, flags: int, block: bytes) -> None:
         size = self.frame_size_max

@@ -3,17 +3,17 @@
 import logging
 import socket
 import ssl as tls
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from grpclib import GRPCError
-from grpclib.const import Handler, Status
+from grpclib.const import Status
 
 from shortener.config.sections import Grpc
 from shortener.net.listener import Listener
 from shortener.net.places import RESERVED_PLACES, ListenerLimits
-from shortener.rpc.guard import Admits
+from shortener.rpc.guard import Admits, Service
 from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.head import Method
 from shortener.rpc.http2.shared import Shared
@@ -23,13 +23,6 @@ log = logging.getLogger(__name__)
 
 HEALTH = "/grpc.health.v1.Health/"
 """How the paths begin that are answered even when no place is free."""
-
-
-class Servable(Protocol):
-    """What `grpclib.server.Server` takes: its handlers by path."""
-
-    def __mapping__(self) -> Mapping[str, Handler]:
-        """Return path -> handler."""
 
 
 class RpcServer:
@@ -42,7 +35,7 @@ class RpcServer:
 
     def __init__(
         self,
-        services: Iterable[Servable],
+        services: Iterable[Service],
         grpc: Grpc,
         *,
         admits: Admits | None = None,

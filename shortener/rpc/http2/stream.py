@@ -1,4 +1,4 @@
-"""One call as its handler sees it: grpclib's server `Stream`, over our connection."""
+"""One call as its handler sees it: of grpclib's server `Stream` what generated handlers and ours use."""
 
 import asyncio
 import logging
@@ -14,8 +14,7 @@ from grpclib.protocol import Peer
 from multidict import MultiDict
 
 from shortener.rpc.http2.errors import ErrorCode
-from shortener.rpc.http2.head import Head, Metadata, MetadataLike, Method, encode_custom, status_block
-from shortener.rpc.http2.hpack import literal
+from shortener.rpc.http2.head import Head, Metadata, Method, status_block
 from shortener.rpc.http2.messages import PREFIX, Assembler
 from shortener.rpc.http2.outbound import Outbound
 
@@ -106,11 +105,6 @@ class Stream:
         return self._metadata
 
     @property
-    def user_agent(self) -> str | None:
-        """The caller's user-agent."""
-        return self._head.user_agent
-
-    @property
     def deadline(self) -> Deadline | None:
         """When the call must be answered: what the caller asked, or the default."""
         return None if self.deadline_at is None else Deadline.from_timeout(self.deadline_at - monotonic())
@@ -166,19 +160,8 @@ class Stream:
             raise StopAsyncIteration
         return message
 
-    async def send_initial_metadata(self, *, metadata: MetadataLike | None = None) -> None:
-        """Send the response headers now; ProtocolError when they went out before."""
-        if self._headers_sent:
-            raise ProtocolError("initial metadata was already sent")
-        self._send_headers(encode_custom(metadata or ()))
-
-    def _send_headers(self, fields: list[tuple[str, str]]) -> None:
-        self._headers_sent = True
-        if not self.over:
-            self._outbound.headers(self.id, b"".join(literal(*field) for field in fields))
-
     async def send_message(self, message: Any) -> None:
-        """Send a message; a streaming call waits here while the client takes none.
+        """Send a message; a streaming call waits here while the client takes none. A status follows by GRPCError.
 
         Raises ProtocolError for a second message of a unary call, TypeError for one of another type, GRPCError
         RESOURCE_EXHAUSTED when too much waits for slow clients already and for a message that no client would take.
@@ -186,8 +169,6 @@ class Stream:
         data = self.method.encode(message)
         size = len(data) + PREFIX
         outbound = self._outbound
-        if self.trailers_done:
-            raise ProtocolError("trailing metadata was already sent")
         waits = (outbound.held or size > outbound.window or size > self.send_window) and not self.over
         if len(data) > _ANSWER_SIZE_MAX:
             self._refuse_size(len(data))
@@ -200,10 +181,12 @@ class Stream:
             return
         if waits:
             await outbound.wait_for_room(size)
+        if self.over:
+            return
         if not self._headers_sent:
-            self._send_headers([])
-        if not self.over:
-            outbound.message(self, data)
+            self._headers_sent = True
+            outbound.headers(self.id)
+        outbound.message(self, data)
         if self.queue is not None:
             await outbound.wait_until_sent(self)
 
@@ -211,51 +194,14 @@ class Stream:
         log.error("answer too large", extra={"method": self.method.path, "size": size})
         raise GRPCError(Status.RESOURCE_EXHAUSTED, "the answer is larger than clients take")
 
-    async def send_trailing_metadata(
-        self,
-        *,
-        status: Status = Status.OK,
-        status_message: str | None = None,
-        status_details: Any = None,
-        metadata: MetadataLike | None = None,
-    ) -> None:
-        """End the call. A unary call that is OK must have sent its message; one that is not may have."""
-        if self.trailers_done:
-            raise ProtocolError("trailing metadata was already sent")
-        if status is Status.OK and not self.method.reply_streams and self._reply is None:
-            raise ProtocolError("a unary call that is OK must send a message")
-        self._end(status, status_message, status_details, encode_custom(metadata or ()))
-
-    async def cancel(self) -> None:
-        """Reset the call: the client learns that nothing more will come."""
-        if not self.over:
-            self._calls.reset(self, ErrorCode.CANCEL)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool | None:
-        """End the call as its handler's end would, and keep the error to itself, as grpclib's stream does."""
-        if error is not None and not isinstance(error, Exception):
-            return None
-        self._conclude(error)
-        return True
-
     # How a call ends.
 
-    def _end(
-        self,
-        status: Status,
-        message: str | None = None,
-        details: Any = None,
-        fields: list[tuple[str, str]] | None = None,
-    ) -> None:
+    def _end(self, status: Status, message: str | None = None, details: Any = None) -> None:
         """Send what is left of the answer."""
         if self.trailers_done or self.over:
             self.trailers_done = True
             return
-        plain = status is Status.OK and message is None and not details and not fields
-        block = None if plain else status_block(status, message, details, fields or [])
+        block = None if status is Status.OK else status_block(status, message, details)
         self.trailers_done = True
         outbound = self._outbound
         reply, self._reply = self._reply, None

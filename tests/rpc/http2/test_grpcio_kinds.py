@@ -69,16 +69,11 @@ async def test_error_details_and_unicode_messages_arrive(build: Build, odd: Odd)
     assert [(found.field, found.description) for found in detail.field_violations] == [("long_url", "ungültig ✗")]
 
 
-async def test_metadata_travels_both_ways(build: Build, odd: Odd) -> None:
+async def test_metadata_arrives(build: Build, odd: Odd) -> None:
     async with channel(await build(services=[odd])) as opened:
         sent = (("x-a", "1"), ("x-a", "2"), ("x-b-bin", b"\x00\xfe\xff"))
-        call = method(opened, "metadata")(GetUrlRequest("a"), metadata=sent)
-        await call
-        first = {k: v for k, v in await call.initial_metadata() if k.startswith("x-")}
-        last = [(k, v) for k, v in await call.trailing_metadata() if k.startswith("x-")]
+        await method(opened, "metadata")(GetUrlRequest("a"), metadata=sent)
     assert [pair for pair in odd.seen[0] if pair[0].startswith("x-")] == sorted(sent)
-    assert first == {"x-first": "1", "x-first-bin": b"\x00\xff"}
-    assert last == [("x-last", "a"), ("x-last", "b"), ("x-last-bin", b"\x01")]
 
 
 async def test_streams_of_each_direction(build: Build, odd: Odd) -> None:
