@@ -20,8 +20,9 @@ class Kind(enum.Enum):
 class Caller:
     """The caller of one operation.
 
-    `account` is the id of an account that is proven, in decimal, else empty. `scopes` are what a key may do; none
-    means everything. `address` is the client's IP address, "unknown" when nobody knows it, empty for a service.
+    `account` is the id of an account that is proven, in decimal, else empty: an account sees its own links alone.
+    `scopes` are what a key may do; none means everything. `address` is the client's IP address, "unknown" when nobody
+    knows it, empty for a service.
     """
 
     kind: Kind = Kind.ANYONE
@@ -29,15 +30,15 @@ class Caller:
     address: str = ""
     scopes: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        """Refuse an account without an id, which would see everything."""
+        if (self.kind is Kind.ACCOUNT) != bool(self.account):
+            raise ValueError("an account has an id, and nobody else has")
+
     @property
     def is_trusted(self) -> bool:
         """Whether this is a service of the operator's."""
         return self.kind is Kind.SERVICE
-
-    @property
-    def owner(self) -> str | None:
-        """The account whose belongings are all that the caller sees; None for who sees everything."""
-        return self.account if self.kind is Kind.ACCOUNT else None
 
 
 TRUSTED: Final = Caller(Kind.SERVICE)

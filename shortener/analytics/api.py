@@ -1,15 +1,39 @@
 """The operations on statistics, for both wires: messages in and messages out, nothing else."""
 
-from shortener.analytics import wire
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
 from shortener.analytics.service import AnalyticsService
-from shortener.analytics.stats import GRANULARITIES, PLACES_DEFAULT, PLACES_MAX, POINTS_MAX
+from shortener.analytics.stats import (
+    GRANULARITIES,
+    PLACES_DEFAULT,
+    PLACES_MAX,
+    POINTS_MAX,
+    CityCount,
+    CountryCount,
+    DeviceCounts,
+    GeoStats,
+    ReferrerCount,
+    Stats,
+    TimePoint,
+)
 from shortener.api import IdempotencyKey, Operation, Query, Route
 from shortener.caller import Caller
 from shortener.errors import Code
 from shortener.gen import analytics as pb
+from shortener.rpc.codec import build
 
 _SERVICE = "/analytics.AnalyticsService/"
 _ERRORS = (Code.INVALID, Code.NOT_FOUND)
+
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+"""The fields of a message inside an answer."""
+
+SLICE = 2_000
+"""Parts of a long answer that are built in one go, about a millisecond; other calls are served in between."""
 
 
 class AnalyticsApi:
@@ -30,26 +54,96 @@ class AnalyticsApi:
             at=request.timestamp,
             idempotency_key=key.text if key else None,
         )
-        return wire.tracked_message(click_id)
+        return build(pb.TrackClickResponse, success=True, click_id=f"evt_{click_id}")
 
     async def get_stats(self, request: pb.GetStatsRequest, caller: Caller) -> pb.GetStatsResponse:
         """Answer totals, countries, referrers and devices."""
         stats = await self._analytics.stats(
-            request.short_code, request.start_time, request.end_time, owner_id=caller.owner
+            request.short_code, request.start_time, request.end_time, owner_id=caller.account or None
         )
-        return await wire.stats_message(stats)
+        return await stats_message(stats)
 
     async def get_time_series(self, request: pb.GetTimeSeriesRequest, caller: Caller) -> pb.GetTimeSeriesResponse:
         """Answer a zero-filled series."""
         points = await self._analytics.time_series(
-            request.short_code, request.start_time, request.end_time, request.granularity, owner_id=caller.owner
+            request.short_code,
+            request.start_time,
+            request.end_time,
+            request.granularity,
+            owner_id=caller.account or None,
         )
-        return await wire.series_message(points)
+        return await series_message(points)
 
     async def get_geo_stats(self, request: pb.GetGeoStatsRequest, caller: Caller) -> pb.GetGeoStatsResponse:
         """Answer countries and cities over all time."""
-        geo = await self._analytics.geo_stats(request.short_code, request.limit, owner_id=caller.owner)
-        return wire.geo_message(geo)
+        geo = await self._analytics.geo_stats(request.short_code, request.limit, owner_id=caller.account or None)
+        return geo_message(geo)
+
+
+async def stats_message(stats: Stats) -> pb.GetStatsResponse:
+    """Return the answer of GetStats."""
+    return build(
+        pb.GetStatsResponse,
+        short_code=stats.short_code,
+        total_clicks=stats.total_clicks,
+        unique_visitors=stats.unique_visitors,
+        countries=_countries(stats.countries),
+        referrers=await _in_slices(_referrer, stats.referrers),
+        device_stats=_devices(stats.devices),
+    )
+
+
+async def series_message(points: Sequence[TimePoint]) -> pb.GetTimeSeriesResponse:
+    """Return the answer of GetTimeSeries."""
+    return build(pb.GetTimeSeriesResponse, points=await _in_slices(_point, points))
+
+
+def geo_message(geo: GeoStats) -> pb.GetGeoStatsResponse:
+    """Return the answer of GetGeoStats."""
+    cities = [_city(count) for count in geo.cities]
+    return build(pb.GetGeoStatsResponse, countries=_countries(geo.countries), cities=cities)
+
+
+async def _in_slices(part: Callable[[T], Fields], values: Sequence[T]) -> list[Fields]:
+    parts: list[Fields] = []
+    for start in range(0, len(values), SLICE):
+        parts += map(part, values[start : start + SLICE])
+        if start + SLICE < len(values) or start:
+            await asyncio.sleep(0)  # Also after the last slice: encoding comes next, and is as long again.
+    return parts
+
+
+def _countries(counts: Iterable[CountryCount]) -> list[Fields]:
+    return [
+        {
+            "country_code": count.country_code,
+            "country_name": count.country_name,
+            "click_count": count.clicks,
+            "percentage": count.percentage,
+        }
+        for count in counts
+    ]
+
+
+def _city(count: CityCount) -> Fields:
+    return {
+        "city": count.city,
+        "country_code": count.country_code,
+        "click_count": count.clicks,
+        "percentage": count.percentage,
+    }
+
+
+def _referrer(count: ReferrerCount) -> Fields:
+    return {"referer": count.referrer, "click_count": count.clicks, "percentage": count.percentage}
+
+
+def _point(value: TimePoint) -> Fields:
+    return {"timestamp": value.timestamp, "clicks": value.clicks, "unique_visitors": value.unique_visitors}
+
+
+def _devices(counts: DeviceCounts) -> Fields:
+    return {"mobile": counts.mobile, "desktop": counts.desktop, "tablet": counts.tablet, "other": counts.other}
 
 
 def analytics_operations(analytics: AnalyticsService) -> list[Operation]:

@@ -62,7 +62,9 @@ class LinkApi:
 
     async def get_url(self, request: pb.GetUrlRequest, caller: Caller) -> pb.GetUrlResponse:
         """Read a link. Raises `errors.NotFound`; over gRPC a response of found=false goes before that."""
-        return wire.get_response(self._links, await self._links.get(request.short_code, owner_id=caller.owner))
+        return wire.get_response(
+            self._links, await self._links.get(request.short_code, owner_id=caller.account or None)
+        )
 
     async def list_urls(self, request: pb.ListUrLsRequest, _: Caller) -> pb.ListUrLsResponse:
         """Page through one user's links, newest first."""
@@ -71,7 +73,7 @@ class LinkApi:
 
     async def delete_url(self, request: pb.DeleteUrlRequest, caller: Caller) -> pb.DeleteUrlResponse:
         """Stop a link at once and for good."""
-        await self._links.delete(request.short_code, owner_id=caller.owner)
+        await self._links.delete(request.short_code, owner_id=caller.account or None)
         return wire.delete_response()
 
     async def increment_clicks(self, request: pb.IncrementClicksRequest, _: Caller) -> pb.IncrementClicksResponse:
@@ -81,7 +83,9 @@ class LinkApi:
     async def qr(self, request: QrRequest, caller: Caller) -> Content:
         """Draw a link's QR code, a PNG image unless another kind is named."""
         image = _qr_format(request.format)
-        return Content(_QR_TYPES[image], await self._links.qr(request.short_code, image, owner_id=caller.owner))
+        return Content(
+            _QR_TYPES[image], await self._links.qr(request.short_code, image, owner_id=caller.account or None)
+        )
 
 
 def _qr_format(text: str) -> QrFormat:

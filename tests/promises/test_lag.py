@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from shortener.analytics import wire
+from shortener.analytics import api
 from shortener.analytics.stats import CityCount, CountryCount, GeoStats, TimePoint
 from shortener.gen.analytics import GetTimeSeriesResponse
 from shortener.observe.loop_lag import BOUNDS, LoopLag
@@ -48,15 +48,15 @@ def places() -> GeoStats:
 
 
 async def series_as_json() -> bytes:
-    return await jsonio.render(await wire.series_message(points()))
+    return await jsonio.render(await api.series_message(points()))
 
 
 async def series_as_protobuf() -> bytes:
-    return codec.encoder(GetTimeSeriesResponse)(await wire.series_message(points()))
+    return codec.encoder(GetTimeSeriesResponse)(await api.series_message(points()))
 
 
 async def places_as_json() -> bytes:
-    return await jsonio.render(wire.geo_message(places()))
+    return await jsonio.render(api.geo_message(places()))
 
 
 @pytest.mark.parametrize("answer", [series_as_json, series_as_protobuf, places_as_json])
@@ -71,7 +71,7 @@ async def test_no_answer_holds_the_loop(answer: Callable[[], "asyncio.Future[byt
 
 
 async def test_slices_are_the_same_bytes() -> None:
-    message = await wire.series_message(points())
+    message = await api.series_message(points())
     assert await jsonio.render(message) == jsonio.to_json(message)
 
 
