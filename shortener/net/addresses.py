@@ -14,6 +14,7 @@ FORWARDED_SIZE_MAX = 2048
 HOPS_MAX = 32
 """Hops that are walked back before the header is taken for garbage."""
 
+_TEXT_MAX = 100  # the longest IPv6 text has 45 characters; a zone may follow
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
@@ -89,17 +90,23 @@ def network_of(peer: str) -> str | None:
     return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
 
-def _address(text: str) -> Address | None:
-    """Return the address that `text` is, with or without a port; None for anything else."""
-    found = _WITH_PORT.fullmatch(text)
-    if found is not None:
-        text = found[1] or found[2] or ""
-    if len(text) > 64 or not text.isascii():
+def find_address(text: str) -> Address | None:
+    """Return the address that `text` is, None for anything else (the peer of a Unix socket, say).
+
+    IPv4 in IPv6 becomes IPv4 and a zone is dropped, so that one client is one value in every spelling.
+    """
+    if len(text) > _TEXT_MAX:
         return None
     try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
+        if ":" not in text:
+            return ipaddress.IPv4Address(text)
+        address = ipaddress.IPv6Address(text)
+    except ipaddress.AddressValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return address.ipv4_mapped or (ipaddress.IPv6Address(int(address)) if address.scope_id else address)
+
+
+def _address(text: str) -> Address | None:
+    """Return the address that `text` is, with or without a port."""
+    found = _WITH_PORT.fullmatch(text)
+    return find_address(text if found is None else found[1] or found[2] or "")

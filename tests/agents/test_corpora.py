@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.agents.__main__ import LIST, confusion, refresh
+from tests.agents.__main__ import LIST, confusion, print_table, refresh
 from tests.agents.corpora import BOTS, IS_MISSING, MISSING, PHONES, TABLETS, samples
 
 pytestmark = pytest.mark.skipif(IS_MISSING, reason=MISSING)
@@ -46,3 +46,9 @@ def test_the_shipped_list_is_that_of_the_installed_package(
     refresh()
 
     assert anew.read_text() == LIST.read_text()
+
+
+def test_the_documented_table_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(samples())
+
+    assert capsys.readouterr().out in (LIST.parents[4] / "docs" / "statistics.md").read_text()

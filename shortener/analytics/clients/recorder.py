@@ -6,11 +6,12 @@ from cachetools import LRUCache
 
 from shortener.analytics.clients.referrers import BLANKS, HEADER_MAX, parse_referrer
 from shortener.analytics.clients.user_agent import UserAgents
-from shortener.analytics.clients.visitors import Visitors, find_address, parse_address
+from shortener.analytics.clients.visitors import Visitors, parse_address
 from shortener.analytics.model import DIRECT, NO_VISITOR, NOWHERE, Click
 from shortener.analytics.ports import ClickLog, GeoLocator
 from shortener.clock import Clock
 from shortener.links.model import Link, LinkRef
+from shortener.net.addresses import find_address
 
 _DIRECT: Final = DIRECT.encode("ascii")
 

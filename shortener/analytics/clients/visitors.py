@@ -13,7 +13,6 @@ import hmac
 import logging
 import secrets
 from contextlib import suppress
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -21,11 +20,11 @@ from shortener import errors
 from shortener.analytics.model import VISITOR_SIZE, Address
 from shortener.clock import Clock
 from shortener.errors import OperatorError
+from shortener.net.addresses import find_address
 from shortener.storage import files
 
 _log = logging.getLogger(__name__)
 
-ADDRESS_TEXT_MAX: Final = 100  # the longest IPv6 text has 45 characters; a zone id may follow
 FOR_EVER: Final = 1 << 62
 
 _KEY_SIZE = 32
@@ -46,19 +45,6 @@ def parse_address(text: str) -> Address | None:
     if address is None:
         raise errors.Invalid("ip_address must be an IPv4 or IPv6 address", field="ip_address")
     return address
-
-
-def find_address(text: str) -> Address | None:
-    """Return what `parse_address` does, and None for text that is no address (the peer of a Unix socket, say)."""
-    if len(text) > ADDRESS_TEXT_MAX:
-        return None
-    try:
-        if ":" not in text:
-            return IPv4Address(text)
-        address = IPv6Address(text)
-    except AddressValueError:
-        return None
-    return address.ipv4_mapped or (IPv6Address(int(address)) if address.scope_id else address)
 
 
 def visitor_digest(key: bytes, address: Address) -> bytes:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortener import errors
-from shortener.analytics.clients.visitors import Visitors, find_address, open_visitors, parse_address, visitor_digest
+from shortener.analytics.clients.visitors import Visitors, open_visitors, parse_address, visitor_digest
 from shortener.errors import OperatorError
+from shortener.net.addresses import find_address
 from tests.support.fakes import FakeClock
 
 DAY = 86_400
