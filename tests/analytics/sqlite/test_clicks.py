@@ -233,7 +233,7 @@ async def test_a_set_grows_over_many_batches_and_stays_exact(database: SqliteDat
     assert [(count, len(held)) for count, held in (await visitor_sets(database)).values()] == [(32_000, 32_000)] * 3
 
 
-async def test_values_of_one_hour_cost_what_values_of_many_links_cost(database: Database) -> None:
+async def test_values_of_one_hour_cost_what_values_of_many_links_cost(database: SqliteDatabase) -> None:
     store = SqliteClickStore(count_bots=True, values_max=10_000)
 
     async def seconds(*, link_ids: int) -> float:
