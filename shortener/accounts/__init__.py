@@ -1,7 +1,7 @@
 """Accounts: who may own links. Importing this face pulls in no framework."""
 
 from shortener.accounts.model import Account
-from shortener.accounts.ports import AccountStore, Claims
-from shortener.accounts.service import AccountService, SignedIn
+from shortener.accounts.ports import AccountStore, Claims, SignedIn
+from shortener.accounts.service import AccountService
 
 __all__ = ["Account", "AccountService", "AccountStore", "Claims", "SignedIn"]

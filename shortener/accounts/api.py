@@ -4,7 +4,8 @@ from typing import Any
 
 from shortener import errors
 from shortener.accounts.model import Account
-from shortener.accounts.service import AccountService, SignedIn
+from shortener.accounts.ports import SignedIn
+from shortener.accounts.service import AccountService
 from shortener.api import Operation, Route
 from shortener.caller import Caller, Kind
 from shortener.errors import Code
@@ -41,7 +42,7 @@ class AccountApi:
     async def login(self, request: pb.LoginRequest, caller: Caller) -> pb.LoginResponse:
         """Check email and password and make a token."""
         signed_in = await self._accounts.login(request.email, request.password, caller=caller)
-        return build(pb.LoginResponse, **_signed_in(signed_in), expires_at=signed_in.token.expires_at)
+        return build(pb.LoginResponse, **_signed_in(signed_in), expires_at=signed_in.expires_at)
 
     async def change_password(self, request: pb.ChangePasswordRequest, caller: Caller) -> pb.ChangePasswordResponse:
         """Give the holder of a token a new password; all earlier tokens end."""
@@ -49,7 +50,7 @@ class AccountApi:
         signed_in = await self._accounts.change_password(
             user_id, old=request.old_password, new=request.new_password, caller=caller
         )
-        return build(pb.ChangePasswordResponse, token=signed_in.token.token, expires_at=signed_in.token.expires_at)
+        return build(pb.ChangePasswordResponse, token=signed_in.token, expires_at=signed_in.expires_at)
 
     async def set_password(self, request: pb.SetPasswordRequest, caller: Caller) -> pb.SetPasswordResponse:
         """Give an account a new password, for a trusted caller."""
@@ -92,7 +93,7 @@ class AccountApi:
 def _signed_in(signed_in: SignedIn) -> dict[str, Any]:
     """Return the fields that the answers of Register and Login share."""
     account = signed_in.account
-    return {"user_id": str(account.id), "email": account.email, "name": account.name, "token": signed_in.token.token}
+    return {"user_id": str(account.id), "email": account.email, "name": account.name, "token": signed_in.token}
 
 
 def _user(account: Account) -> dict[str, Any]:

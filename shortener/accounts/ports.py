@@ -23,9 +23,10 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
-    """A token just made, and when it ends."""
+class SignedIn:
+    """An account, a token just made for it, and when that ends (Unix seconds)."""
 
+    account: Account
     token: str
     expires_at: int
 
@@ -98,7 +99,7 @@ class Passwords(Protocol):
 class Tokens(Protocol):
     """Makes and reads tokens. Plain functions: reading a token again costs a look-up."""
 
-    def issue(self, account: Account) -> IssuedToken:
+    def issue(self, account: Account) -> SignedIn:
         """Make a token for this account, valid from now on."""
 
     def read(self, token: str) -> Claims | None:

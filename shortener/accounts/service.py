@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from shortener import errors
 from shortener.accounts.model import (
@@ -20,7 +19,7 @@ from shortener.accounts.model import (
     parse_password,
     parse_username,
 )
-from shortener.accounts.ports import AccountStore, Claims, IssuedToken, Passwords, Tokens
+from shortener.accounts.ports import AccountStore, Claims, Passwords, SignedIn, Tokens
 from shortener.accounts.throttle import LoginThrottle
 from shortener.caller import TRUSTED, Caller
 from shortener.clock import Clock
@@ -28,14 +27,6 @@ from shortener.tx import Transactions, Tx
 
 _ID_DIGITS = 19
 """No account's id has so many: those that fit into 64 bits are given in turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """An account and a new token for it."""
-
-    account: Account
-    token: IssuedToken
 
 
 class AccountService:
@@ -78,8 +69,7 @@ class AccountService:
         """
         self._check_registration(caller)
         email, password, name = parse_email(email), parse_password(password), parse_name(name)
-        account = await self._create(email, "", name, password)
-        return SignedIn(account, self._tokens.issue(account))
+        return self._tokens.issue(await self._create(email, "", name, password))
 
     async def login(self, email: str, password: str, *, caller: Caller = TRUSTED) -> SignedIn:
         """Check email and password, and make a token.
@@ -88,8 +78,7 @@ class AccountService:
         `errors.Invalid` when email or password is missing, else `errors.Unauthenticated` with one message for all
         causes. Whether the account exists shows neither in the answer nor in the time it takes.
         """
-        account = (await self._checked(email, password, caller)).account
-        return SignedIn(account, self._tokens.issue(account))
+        return self._tokens.issue((await self._checked(email, password, caller)).account)
 
     async def _checked(self, email: str, password: str, caller: Caller) -> Credentials:
         """Return the credentials that email and password fit. Raises what `login` raises."""
@@ -208,12 +197,19 @@ class AccountService:
             return parse_account_id(user_id)
         raise errors.NotFound("user not found")
 
-    async def check_password(self, user_id: str, password: str, *, caller: Caller = TRUSTED) -> int:
-        """Return the id of an authenticated caller who knows the password, too.
+    async def check_password(
+        self, user_id: str, password: str, *, caller: Caller = TRUSTED, field: str = "password"
+    ) -> Account:
+        """Return the account of an authenticated caller who knows its password, which came in `field`, too.
 
         Guesses are slowed down as those of `login` are. Raises what that raises.
         """
-        return (await self._confirmed(user_id, password, caller, field="password")).id
+        errors.require(password, field, "is required")
+        account = await self.profile_of(user_id)
+        confirmed = (await self._checked(account.email, password, caller)).account
+        if confirmed.id != account.id:  # the address has just become another account's
+            raise errors.Unauthenticated("invalid email or password")
+        return confirmed
 
     async def change_password(self, user_id: str, *, old: str, new: str, caller: Caller = TRUSTED) -> SignedIn:
         """Give an authenticated caller who knows the old password a new one, and a new token; all earlier tokens end.
@@ -222,9 +218,8 @@ class AccountService:
         `errors.Invalid` naming `old_password` or `new_password`.
         """
         new = parse_password(new, "new_password")
-        account = await self._confirmed(user_id, old, caller, field="old_password")
-        changed = await self._change_password(account.id, new, expected=account.token_version)
-        return SignedIn(changed, self._tokens.issue(changed))
+        account = await self.check_password(user_id, old, caller=caller, field="old_password")
+        return self._tokens.issue(await self._change_password(account.id, new, expected=account.token_version))
 
     async def set_password(self, user_id: str, email: str, new: str) -> int:
         """Give the account that one of these names a new password, and return its id; all its tokens end.
@@ -233,15 +228,6 @@ class AccountService:
         """
         new = parse_password(new, "new_password")
         return (await self._change_password(await self.find_id(user_id, email), new)).id
-
-    async def _confirmed(self, user_id: str, password: str, caller: Caller, *, field: str) -> Account:
-        """Return the account of an authenticated caller who knows its password. Raises what `login` raises."""
-        errors.require(password, field, "is required")
-        account = await self.profile_of(user_id)
-        confirmed = (await self._checked(account.email, password, caller)).account
-        if confirmed.id != account.id:  # the address has just become another account's
-            raise errors.Unauthenticated("invalid email or password")
-        return confirmed
 
     async def _change_password(self, account_id: int, password: str, *, expected: int | None = None) -> Account:
         """Store a new password, if the account's tokens still have the `expected` version; None expects nothing."""

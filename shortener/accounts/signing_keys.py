@@ -38,8 +38,7 @@ def load_keys(auth: Auth, data_dir: Path) -> tuple[bytes, ...]:
     with _told(origin):
         if not path.exists():
             files.create(path, f"{secrets.token_hex(KEY_LENGTH_MIN)}\n".encode())
-    _make_private(path, origin)
-    return parse_keys(_read(path, origin), origin)
+    return parse_keys(_read(path, origin, is_own=True), origin)
 
 
 def parse_keys(text: bytes, origin: str) -> tuple[bytes, ...]:
@@ -64,15 +63,20 @@ def parse_keys(text: bytes, origin: str) -> tuple[bytes, ...]:
     return keys
 
 
-def _read(path: Path, origin: str) -> bytes:
+def _read(path: Path, origin: str, *, is_own: bool = False) -> bytes:
+    """Return what a secret file holds. Our own is taken back from others, should a restored backup have opened it."""
     with _told(origin), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OperatorError(f"{origin} is not a regular file")
         text = file.read(SECRET_SIZE_MAX + 1)
+        is_open_to_others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        if is_open_to_others and is_own:
+            os.fchmod(file.fileno(), files.PRIVATE_FILE)
+            _log.warning("the secret file could be read by others; its mode is now 0600", extra={"path": str(path)})
     if len(text) > SECRET_SIZE_MAX:
         raise OperatorError(f"{origin} has more than {SECRET_SIZE_MAX} bytes")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if is_open_to_others and not is_own:
         # Mounted secrets are often readable by a group on purpose, so this is for the operator to judge.
         _log.warning("the secret file can be read by others than its owner", extra={"path": str(path)})
     return text
@@ -81,15 +85,6 @@ def _read(path: Path, origin: str) -> bytes:
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a FIFO that nobody writes to as well, so that it can be refused."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _make_private(path: Path, origin: str) -> None:
-    """Take our own secret back from others, should a restored backup have opened it to them."""
-    with _told(origin):
-        mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            path.chmod(files.PRIVATE_FILE)
-            _log.warning("the secret file could be read by others; its mode is now 0600", extra={"path": str(path)})
 
 
 @contextmanager

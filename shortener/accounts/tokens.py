@@ -13,7 +13,7 @@ from joserfc.jwk import OctKey
 
 from shortener import errors
 from shortener.accounts.model import Account, parse_account_id
-from shortener.accounts.ports import Claims, IssuedToken
+from shortener.accounts.ports import Claims, SignedIn
 from shortener.clock import Clock
 from shortener.config.sections import Auth
 from shortener.ids import NewId
@@ -43,7 +43,7 @@ class JwtTokens:
         self._registry = jws.JWSRegistry(algorithms=[_ALGORITHM])
         self._read: cachetools.LRUCache[bytes, Claims] = cachetools.LRUCache(auth.token_cache_size_max)
 
-    def issue(self, account: Account) -> IssuedToken:
+    def issue(self, account: Account) -> SignedIn:
         now = self._clock()
         claims: dict[str, str | int] = {
             "iss": self._auth.issuer,
@@ -60,7 +60,7 @@ class JwtTokens:
         header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": self._signing_kid}
         payload = json.dumps(claims, separators=(",", ":"))
         token = jws.serialize_compact(header, payload, self._keys[self._signing_kid], registry=self._registry)
-        return IssuedToken(token, now + self._auth.token_ttl_seconds)
+        return SignedIn(account, token, now + self._auth.token_ttl_seconds)
 
     def read(self, token: str) -> Claims | None:
         if len(token) > TOKEN_LENGTH_MAX or not token.isascii():

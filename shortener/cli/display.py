@@ -93,17 +93,17 @@ def facts(values: dict[str, str]) -> None:
         line((f"{name:<{width}}", "bold"), (f"  {value}", ""))
 
 
-def shares(title: str, rows: Sequence[Share], *, more: int) -> None:
-    """Print a distribution under its title, with bars at a terminal; nothing for no rows. `more` are not shown."""
+def shares(title: str, rows: Sequence[Share], *, rows_max: int) -> None:
+    """Print a distribution under its title, with bars at a terminal; nothing for no rows."""
     if not rows:
         return
     line((title, "bold"))
-    width = max(len(row.name) for row in rows)
-    for row in rows:
+    width = max(len(row.name) for row in rows[:rows_max])
+    for row in rows[:rows_max]:
         bar = f"  {_bar(row.percentage)}" if is_terminal() else ""
         line((f"  {row.name:<{width}}  {row.count:>8}  {row.percentage:5.1f} %", ""), (bar, "cyan"))
-    if more > 0:
-        line((f"  and {more} more", ""))
+    if len(rows) > rows_max:
+        line((f"  and {len(rows) - rows_max} more", ""))
 
 
 def _bar(percentage: float) -> str:

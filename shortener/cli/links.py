@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -230,17 +230,12 @@ def _show_stats(numbers: Json) -> None:
     if granularity := numbers.get("granularity"):
         counts = [(point["timestamp"], point["clicks"]) for point in numbers["points"]]
         display.series(f"clicks by {granularity}", counts, by_hour=granularity == "hour")
-    for title, shares in _shares_of(numbers):
-        display.shares(title, shares[:ROWS_MAX], more=len(shares) - ROWS_MAX)
-
-
-def _shares_of(numbers: Json) -> Iterator[tuple[str, list[display.Share]]]:
-    """Yield titles and rows: the devices, countries and referrers of some statistics."""
-    total = numbers["total_clicks"]
     devices = sorted(numbers["device_stats"].items(), key=lambda device: -device[1])
-    yield "devices", [display.Share(name, count, 100 * count / total) for name, count in devices if count]
+    shares = [display.Share(name, count, 100 * count / numbers["total_clicks"]) for name, count in devices if count]
+    display.shares("devices", shares, rows_max=ROWS_MAX)
     for title, name in (("countries", "country_name"), ("referrers", "referer")):
-        yield title, [display.Share(row[name], row["click_count"], row["percentage"]) for row in numbers[title]]
+        shares = [display.Share(row[name], row["click_count"], row["percentage"]) for row in numbers[title]]
+        display.shares(title, shares, rows_max=ROWS_MAX)
 
 
 @on_service

@@ -3,14 +3,16 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from shortener.cli import display
 from shortener.cli.common import MISUSED, Answer, Service, date, fail, on_service
-from shortener.cli.outfile import open_out_file
+from shortener.storage.files import open_private
 
 if TYPE_CHECKING:
     from betterproto import Message
@@ -96,7 +98,7 @@ def export_user(
     from shortener.gen.user import ExportUserRequest  # noqa: PLC0415 - not for --help
 
     async def talk(api: "Api") -> str:
-        with open_out_file(out) as file:
+        with _out_file(out) as file:
             request = ExportUserRequest(**_named(account), with_clicks=clicks)
             while True:
                 answer = await api.users.export_user(request)
@@ -112,6 +114,26 @@ def export_user(
     is_stdout = str(out) == "-"
     shown = None if is_stdout else {"user_id": user_id, "file": str(out)}
     return Answer(shown, lambda: typer.echo(f"account {user_id} -> {out}", err=is_stdout))
+
+
+@contextmanager
+def _out_file(path: Path) -> Iterator[TextIO]:
+    """Lend a text file that appears at `path` when the block ends well, with mode 0600; `-` is standard output.
+
+    What was there before is replaced. Raises OSError.
+    """
+    if str(path) == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(draft, "x", encoding="utf-8", opener=open_private) as file:
+        try:
+            yield file
+            file.close()
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 @user.command("erase")

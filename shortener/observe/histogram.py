@@ -1,7 +1,9 @@
 """What modules count for `/metrics`: plain numbers, and histograms of plain integers."""
 
 import bisect
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TypeAlias
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -32,9 +34,7 @@ class Histogram:
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return, for each bound and +Inf, how many were not above it."""
-        counts = list(self._counts)
-        names = [*map(str, self.bounds), "+Inf"]
-        return [(name, sum(counts[: index + 1])) for index, name in enumerate(names)]
+        return list(zip([*map(str, self.bounds), "+Inf"], accumulate(self._counts), strict=True))
 
 
 class Calls:
@@ -44,15 +44,11 @@ class Calls:
         self.name = name
         self.meaning = meaning
         self.labels = labels
-        self.histograms: dict[tuple[str, str], Histogram] = {}
-        self._bounds = bounds
+        self.histograms: dict[tuple[str, str], Histogram] = defaultdict(lambda: Histogram(bounds))
 
     def observe(self, method: str, status: str, seconds: float, times: int = 1) -> None:
         """Add one call, or several that took as long. Costs half a microsecond."""
-        histogram = self.histograms.get((method, status))
-        if histogram is None:
-            histogram = self.histograms[method, status] = Histogram(self._bounds)
-        histogram.observe(seconds, times)
+        self.histograms[method, status].observe(seconds, times)
 
 
 Gauge: TypeAlias = tuple[str, str, dict[str, str], Callable[[], float] | Histogram]

@@ -57,8 +57,8 @@ class PrivacyApi:
 
     async def erase_account(self, request: pb.EraseAccountRequest, caller: Caller) -> pb.EraseUserResponse:
         """Remove the account of a caller who knows its password."""
-        account_id = await self._accounts.check_password(caller.account, request.password, caller=caller)
-        return await self._erased(account_id)
+        account = await self._accounts.check_password(caller.account, request.password, caller=caller)
+        return await self._erased(account.id)
 
     async def _document(self, account_id: int, *, with_clicks: bool) -> AsyncIterator[bytes]:
         with self._running.held(str(account_id)):

@@ -2,11 +2,10 @@
 
 import asyncio
 import dataclasses
-import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import TypeAlias
 
 from shortener.accounts.api import authenticator
 from shortener.app import App, open_app
@@ -34,23 +33,7 @@ from shortener.server.sockets import NAMES, Sockets
 from shortener.tasks import finish
 from shortener.version import __version__
 
-
-class RpcServer(Protocol):
-    """What both gRPC servers offer, the library's and our own."""
-
-    async def start(
-        self, host: str, port: int, *, ssl: ssl.SSLContext | None = None, sock: socket.socket | None = None
-    ) -> None:
-        """Begin to accept."""
-
-    async def drain(self, grace_seconds: float) -> None:
-        """Take no new calls; return when the running ones have ended, after `grace_seconds` at most."""
-
-    def close(self) -> None:
-        """Stop at once."""
-
-    async def wait_closed(self) -> None:
-        """Return when nothing is left."""
+RpcServer: TypeAlias = StockServer | h2.RpcServer
 
 
 class Servers:
@@ -109,11 +92,9 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await _start_redirect(stack, servers)
         await _start_gateway(stack, servers)
         await _start_rpc(stack, servers, token, context)
-        servers.metrics.watch(app.core.gauges)
-        servers.metrics.watch(gauges.of_redirects(servers.redirect))
-        servers.metrics.watch(gauges.of_listeners(servers.listeners))
-        servers.metrics.watch(servers.requests.gauges())
-        servers.metrics.watch(servers.lag.gauges())
+        shown = (gauges.of_redirects(servers.redirect), gauges.of_listeners(servers.listeners))
+        for each in (app.core.gauges, *shown, servers.requests.gauges(), servers.lag.gauges()):
+            servers.metrics.watch(each)
         servers.serving.start()
         try:
             yield servers

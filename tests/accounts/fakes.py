@@ -4,7 +4,7 @@ import dataclasses
 
 from shortener import errors
 from shortener.accounts.model import Account, Credentials, NewAccount, email_key, username_key
-from shortener.accounts.ports import Claims, IssuedToken
+from shortener.accounts.ports import Claims, SignedIn
 from shortener.accounts.service import AccountService
 from shortener.accounts.throttle import LoginThrottle
 from shortener.clock import Clock
@@ -152,10 +152,10 @@ class FakeTokens:
         self._clock = clock
         self._ttl_seconds = ttl_seconds
 
-    def issue(self, account: Account) -> IssuedToken:
+    def issue(self, account: Account) -> SignedIn:
         expires_at = self._clock() + self._ttl_seconds
         version = f":{account.token_version}" if account.token_version else ""
-        return IssuedToken(f"token:{account.id}:{account.email}:{expires_at}{version}", expires_at)
+        return SignedIn(account, f"token:{account.id}:{account.email}:{expires_at}{version}", expires_at)
 
     def read(self, token: str) -> Claims | None:
         try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.accounts.ports import Claims, IssuedToken
+from shortener.accounts.ports import Claims, SignedIn
 from shortener.accounts.tokens import JwtTokens, key_id
 from shortener.config.sections import Auth
 from tests.accounts.builders import an_account
@@ -329,5 +329,5 @@ def counted(tokens: JwtTokens, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_issued_tokens_are_plain_values(tokens: JwtTokens) -> None:
     issued = tokens.issue(an_account())
-    assert issued == IssuedToken(issued.token, NOW + WEEK)
+    assert issued == SignedIn(an_account(), issued.token, NOW + WEEK)
     assert len(issued.token) < 600

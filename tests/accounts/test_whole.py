@@ -8,7 +8,8 @@ import pytest
 
 from shortener import errors
 from shortener.accounts.passwords import Argon2idPasswords
-from shortener.accounts.service import AccountService, SignedIn
+from shortener.accounts.ports import SignedIn
+from shortener.accounts.service import AccountService
 from shortener.accounts.sqlite import SqliteAccountStore
 from shortener.accounts.tokens import JwtTokens
 from shortener.config.sections import Auth
@@ -40,7 +41,7 @@ async def test_a_life_of_an_account(whole: AccountService, clock: FakeClock) -> 
     clock.tick(60)
     signed_in = await whole.login(EMAIL.upper(), PASSWORD)
     assert signed_in.account == registered.account
-    token = signed_in.token.token
+    token = signed_in.token
     changed = await whole.update_profile(token, name="Jane Doe", email="jane@example.com")
     assert (changed.name, changed.email, changed.updated_at) == ("Jane Doe", "jane@example.com", clock.now)
     assert await whole.profile(token) == changed == (await whole.login("jane@example.com", PASSWORD)).account
@@ -60,7 +61,7 @@ async def test_of_many_registering_at_once_exactly_one_wins(whole: AccountServic
 
 
 async def test_two_changes_at_once_lose_nothing(whole: AccountService, clock: FakeClock) -> None:
-    token = (await whole.register(EMAIL, PASSWORD, "John Doe")).token.token
+    token = (await whole.register(EMAIL, PASSWORD, "John Doe")).token
     clock.tick(1)
     await asyncio.gather(
         whole.update_profile(token, name="Jane Doe", email=""),
@@ -84,10 +85,10 @@ async def test_cancelled_calls_leave_all_or_nothing(whole: AccountService) -> No
 
 
 async def test_a_new_password_ends_signed_tokens(whole: AccountService, clock: FakeClock) -> None:
-    old = (await whole.register(EMAIL, PASSWORD, "John Doe")).token.token
+    old = (await whole.register(EMAIL, PASSWORD, "John Doe")).token
     assert whole.validate(old) is not None  # and remembered from now on
     changed = await whole.change_password("1", old=PASSWORD, new="otherPassword")
-    assert (whole.validate(old), await whole.profile(changed.token.token)) == (None, changed.account)
+    assert (whole.validate(old), await whole.profile(changed.token)) == (None, changed.account)
     with pytest.raises(errors.Unauthenticated):
         await whole.login(EMAIL, PASSWORD)
     assert (await whole.login(EMAIL, "otherPassword")).account == changed.account

@@ -48,7 +48,7 @@ async def register(app: App, email: str = EMAIL) -> tuple[str, str]:
     """Make an account; return its id and a token."""
     name = "Canary Person" if email == EMAIL else "Somebody Else"
     signed_in = await app.accounts.register(email, PASSWORD, name)
-    return str(signed_in.account.id), signed_in.token.token
+    return str(signed_in.account.id), signed_in.token
 
 
 async def fill(app: App, owner_id: str, prefix: str) -> list[str]:
