@@ -119,6 +119,9 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closing
 
+    def get_write_buffer_size(self) -> int:
+        return 100_000 if self.full else 0
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.lost
         self.sent.append(bytes(data))

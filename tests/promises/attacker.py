@@ -72,6 +72,7 @@ ATTACKS: dict[str, Connections] = {
     "unknown frames": (1, GREETING, frame(200, 0, 0) * 3000),
     "header bomb": (1, GREETING, header_bomb()),
     "slow readers": (20, NO_WINDOW + slow_readers(), b""),
+    "silent readers": (300, NO_WINDOW + frame(HEADERS, 4, 1, LISTING) + frame(DATA, 1, 1, LIST_BODY), b""),
     "unread pings": (5, GREETING, frame(PING, 0, 0, bytes(8)) * 3000),
     "half messages": (
         20,
@@ -133,7 +134,7 @@ PACED: dict[str, Callable[[int], bytes]] = {
 PACE = 1_000_000
 LEAST_SECONDS = 0.2
 """What a connection lasts on a machine that is too busy to connect in time."""
-READS = frozenset((*ATTACKS, *PACED)) - {"slow readers", "unread pings"}
+READS = frozenset((*ATTACKS, *PACED)) - {"slow readers", "silent readers", "unread pings"}
 NAMES = (*ATTACKS, *PACED)
 
 

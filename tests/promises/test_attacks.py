@@ -23,7 +23,8 @@ TIMES_BEFORE = 5
 QUICK_P99_SECONDS = 2.0
 """Beside other tests time says little; without the server's budgets these attacks take seconds."""
 QUICK = (
-    "rapid reset", "continuations", "slow readers", "half a preface", "indexed fields", "many gzip messages",
+    "rapid reset", "continuations", "slow readers", "half a preface", "silent readers", "indexed fields",
+    "many gzip messages",
 )  # fmt: skip
 """What the quick form tries; tests/rpc/http2/test_limits.py has each flood in a form of its own."""
 MEMORY_GROWTH_MAX = 32 * 1024 * 1024

@@ -82,8 +82,8 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop reading too: a client that takes no answers gets to ask no more."""
         self.outbound.writable = False
-        self.outbound.unwritable_since = monotonic()
         self.transport.pause_reading()
+        self._shared.listener.charge(self)
 
     def resume_writing(self) -> None:
         """Go on where the client's slowness stopped us."""
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def held(self) -> int:
-        """Nothing: what calls hold is bounded with the calls."""
+        """Nothing beside what waits in the transport: what calls hold is bounded with the calls."""
         return 0
 
     def waits_since(self) -> float | None:
@@ -258,7 +258,9 @@ class Connection(asyncio.Protocol):
             self._activity, self._active_at = activity, now
         elif self._grpc.idle_seconds and not self.calls.streams and now - self._active_at > self._grpc.idle_seconds:
             self.go_away(ErrorCode.NO_ERROR, "idle")
-        return self._is_stalled(now) or self._is_dead(now) or self._is_late(now)
+        for stream in self.outbound.stalled_since(now - self._grpc.write_timeout_seconds):
+            stream.give_up()
+        return self._is_dead(now) or self._is_late(now)
 
     def _is_late(self, now: float) -> bool:
         """Return whether the rest of a frame or header block takes too long to arrive."""
@@ -266,13 +268,6 @@ class Connection(asyncio.Protocol):
         if part is None or part != self._part:
             self._part, self._part_since = part, now
         return now - self._part_since > self._grpc.message_timeout_seconds
-
-    def _is_stalled(self, now: float) -> bool:
-        """End the calls whose answers nobody takes; return whether not even TCP takes bytes."""
-        then = now - self._grpc.write_timeout_seconds
-        for stream in self.outbound.stalled_since(then):
-            stream.give_up()
-        return not self.outbound.writable and self.outbound.unwritable_since < then
 
     def _is_dead(self, now: float) -> bool:
         """Ping a silent client; return whether it has not answered in time."""

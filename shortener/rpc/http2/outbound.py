@@ -115,7 +115,6 @@ class Outbound:
         self.frame_size_max = frames.FRAME_SIZE_MAX
         self.data_sent = 0  # bytes of DATA beyond whole answers; whoever reads it sets it back
         self.writable = True  # the transport takes more
-        self.unwritable_since = 0.0
         self.held_back = False  # while input is handled: its end flushes
 
     # Frames.

@@ -56,6 +56,8 @@ class RpcServer:
             ListenerLimits(
                 connections_max=grpc.connections_max,
                 per_address_max=grpc.connections_per_address_max,
+                held_max=grpc.unsent_total_max,
+                write_timeout_seconds=grpc.write_timeout_seconds,
                 reserved=RESERVED_PLACES,
             ),
             is_exempt=is_exempt,

@@ -281,3 +281,15 @@ async def test_a_client_that_reads_nothing_at_all_loses_its_connection() -> None
         client.write(*(client.call(number, "/test.Odd/big", message("1000000")) for number in range(1, 41, 2)))
         await until(lambda: server.connections == 1)
         await until(lambda: server.connections == 0)
+
+
+async def test_what_clients_leave_in_the_transports_is_bounded_together() -> None:
+    async with serving(Odd(), unsent_total_max=150_000) as server, AsyncExitStack() as stack:
+        for _ in range(4):
+            client = await stack.enter_async_context(wire(server, settings={WINDOW: 2**31 - 1}))
+            client.grow(0, 2**30)
+            client.write(*(client.call(number, "/test.Odd/big", message("1000000")) for number in range(1, 41, 2)))
+        await until(lambda: server.listener.evicted > 0)
+        async with wire(server) as other:
+            other.write(other.call(1))
+            assert (await other.ended(1)).status == "0"
