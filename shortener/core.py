@@ -13,7 +13,7 @@ from shortener.observe.histogram import Gauge
 from shortener.storage import files
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
-from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.migrate import load_migrations, migrate
 from shortener.tasks import in_thread
 
 
@@ -44,7 +44,7 @@ async def open_core(stack: AsyncExitStack, config: Config, clock: Clock, new_id:
     data_dir, storage = Path(config.storage.data_dir), config.storage
     path = data_dir / files.DATABASE
     stack.enter_context(lock_data_dir(data_dir))
-    migrations = load_migrations(migrations_folder())
+    migrations = load_migrations()
     timeout = storage.busy_timeout_seconds
     await in_thread("migrate", lambda: migrate(path, migrations, busy_timeout_seconds=timeout, clock=clock))
     database = await stack.enter_async_context(open_database(path, storage))

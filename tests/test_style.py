@@ -24,16 +24,11 @@ def test_the_rules_are_kept(command: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# Mended with the modules they are in.
-PENDING = {"shortener/rpc/protowire.py", "shortener/links/destination.py", "shortener/links/lists/blocklist.py"}
-
-
 def test_no_expression_depends_on_the_interpreters_patch_release() -> None:
     wrong = [
         f"{file.relative_to(ROOT)}:{line}: {text}"
         for folder in ("shortener", "tests")
         for file in sorted((ROOT / folder).rglob("*.py"))
-        if str(file.relative_to(ROOT)) not in PENDING
         for line, text in wrong_patterns(file.read_text())
     ]
     assert wrong == []

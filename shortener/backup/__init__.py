@@ -1,1 +1,1 @@
-"""The data directory as a whole: copied while it is in use, put back, checked. Knows the files of every module."""
+"""Work on the whole data directory: backup, restore, verification, compaction. Knows the files of every module."""

@@ -1,6 +1,6 @@
-"""Whether the numbers of every link agree: counter, events, roll-ups of hours, days and months, visitor sets.
+"""Checks that the numbers of every link agree: counter, events, roll-ups of hours, days and months, visitor sets.
 
-Everything is counted anew, link after link, by other statements than those that keep the numbers.
+It counts everything again, link by link, with other statements than those that keep the numbers.
 """
 
 import sqlite3
@@ -57,8 +57,8 @@ class _Rows:
 
 
 @dataclass(slots=True)
-class _Account:
-    """All that is kept of one link, as it is and as the events say."""
+class _Numbers:
+    """The numbers that are kept of one link, and those that its events give."""
 
     counter: int | None  # None: the link is gone, its alias was taken again
     events: Counts = field(default_factory=Counter)
@@ -69,87 +69,87 @@ class _Account:
 
 
 def check_links(raw: sqlite3.Connection, *, whole_since: int, leaving: Container[int]) -> Iterator[str]:
-    """Yield one line for everything that does not agree.
+    """Yield one line for each disagreement.
 
-    Raw events before `whole_since` (Unix seconds) may be gone, and anything of the links that are `leaving`.
+    Raw events before `whole_since` (Unix seconds) may be missing, and anything of the links in `leaving`.
     """
     links, events, rollups, sets = (_Rows(raw.execute(text)) for text in (_LINKS, _EVENTS, _ROLLUPS, _SETS))
     (last_link,), (last_visitor,) = raw.execute(_LAST_LINK).fetchone(), raw.execute(_LAST_VISITOR).fetchone()
     while ids := [link_id for rows in (links, events, rollups, sets) for link_id in rows.next_link()]:
         link_id = min(ids)
         known = next(links.of(link_id), None)
-        account = _Account(known[2] if known else None)
-        _add_events(account, events.of(link_id))
-        _add_rollups(account, rollups.of(link_id))
-        _add_sets(account, sets.of(link_id), last_visitor)
+        numbers = _Numbers(known[2] if known else None)
+        _add_events(numbers, events.of(link_id))
+        _add_rollups(numbers, rollups.of(link_id))
+        _add_sets(numbers, sets.of(link_id), last_visitor)
         name = f"link {known[1]}" if known else f"the former link {link_id}"
         if known is None and link_id > last_link:
-            yield f"clicks belong to link {link_id}, which there never was"
+            yield f"clicks belong to link {link_id}, which never existed"
         if link_id not in leaving:
-            yield from (f"{name}: {fault}" for fault in [*account.faults, *_faults(account, whole_since)])
+            yield from (f"{name}: {fault}" for fault in [*numbers.faults, *_faults(numbers, whole_since)])
 
 
-def _add_events(account: _Account, rows: Iterable[tuple[Any, ...]]) -> None:
+def _add_events(numbers: _Numbers, rows: Iterable[tuple[Any, ...]]) -> None:
     for _, at, visitor_id, device, country, referrer, city in rows:
         hour = at - at % _HOUR
-        account.events[hour, Dimension.DEVICE, device] += 1
-        account.events[hour, Dimension.COUNTRY, country] += 1
-        account.events[hour, Dimension.REFERRER, referrer] += 1
+        numbers.events[hour, Dimension.DEVICE, device] += 1
+        numbers.events[hour, Dimension.COUNTRY, country] += 1
+        numbers.events[hour, Dimension.REFERRER, referrer] += 1
         if city:
-            account.events[hour, Dimension.CITY, f"{country}|{city}"] += 1
+            numbers.events[hour, Dimension.CITY, f"{country}|{city}"] += 1
         if visitor_id is not None:
-            account.came.setdefault(hour, BitMap()).add(visitor_id)
+            numbers.came.setdefault(hour, BitMap()).add(visitor_id)
 
 
-def _add_rollups(account: _Account, rows: Iterable[tuple[Any, ...]]) -> None:
+def _add_rollups(numbers: _Numbers, rows: Iterable[tuple[Any, ...]]) -> None:
     for _, span, period, dimension, value, clicks in rows:
         try:
-            account.rollups[_SPANS[span]][period, Dimension(dimension), value] = clicks
+            numbers.rollups[_SPANS[span]][period, Dimension(dimension), value] = clicks
         except (KeyError, ValueError):
-            account.faults.append(f"a roll-up has the unknown span {span!r} or dimension {dimension!r}")
+            numbers.faults.append(f"a roll-up has the unknown span {span!r} or dimension {dimension!r}")
 
 
-def _add_sets(account: _Account, rows: Iterable[tuple[Any, ...]], last_visitor: int) -> None:
+def _add_sets(numbers: _Numbers, rows: Iterable[tuple[Any, ...]], last_visitor: int) -> None:
     for _, span, period, count, blob in rows:
         try:
-            members = account.sets[_SPANS[span]][period] = BitMap.deserialize(blob)
+            members = numbers.sets[_SPANS[span]][period] = BitMap.deserialize(blob)
         except (KeyError, ValueError):
-            account.faults.append(f"the visitor set {_period(span, period)} is damaged")
+            numbers.faults.append(f"the visitor set {_period(span, period)} is damaged")
             continue
         if len(members) != count or (members and members.max() > last_visitor):
-            account.faults.append(f"the visitor set {_period(span, period)} holds others than it says")
+            numbers.faults.append(f"the visitor set {_period(span, period)} does not hold the visitors it should")
 
 
-def _faults(account: _Account, whole_since: int) -> Iterator[str]:
-    months = account.rollups[Span.MONTH]
+def _faults(numbers: _Numbers, whole_since: int) -> Iterator[str]:
+    months = numbers.rollups[Span.MONTH]
     for dimension in _COMPLETE:
         total = sum(clicks for (_, kind, _), clicks in months.items() if kind == dimension)
-        if account.counter is not None and total != account.counter:
-            yield f"its counter is {account.counter}, the roll-ups of months by {dimension} add up to {total}"
+        if numbers.counter is not None and total != numbers.counter:
+            yield f"its counter is {numbers.counter}, the roll-ups of months by {dimension} add up to {total}"
     # The hour in which raw events begin may be cut in two.
     first = whole_since + -whole_since % _HOUR
-    recent = {slot: clicks for slot, clicks in account.rollups[Span.HOUR].items() if slot[0] >= first}
-    kept = {slot: clicks for slot, clicks in account.events.items() if slot[0] >= first}
+    recent = {slot: clicks for slot, clicks in numbers.rollups[Span.HOUR].items() if slot[0] >= first}
+    kept = {slot: clicks for slot, clicks in numbers.events.items() if slot[0] >= first}
     yield from _different("roll-ups of hours", recent, "events", kept)
-    met = {hour: members for hour, members in account.sets[Span.HOUR].items() if hour >= first}
-    came = {hour: members for hour, members in account.came.items() if hour >= first}
+    met = {hour: members for hour, members in numbers.sets[Span.HOUR].items() if hour >= first}
+    came = {hour: members for hour, members in numbers.came.items() if hour >= first}
     yield from _different("visitor sets of hours", met, "events", came)
     for short, long in _NEXT_LONGER:
         sums: Counts = Counter()
-        for (start, kind, value), clicks in account.rollups[short].items():
+        for (start, kind, value), clicks in numbers.rollups[short].items():
             sums[long.floor(start), kind, value] += clicks
-        yield from _different(f"roll-ups of {_WORDS[long]}", account.rollups[long], _WORDS[short], sums)
+        yield from _different(f"roll-ups of {_WORDS[long]}", numbers.rollups[long], _WORDS[short], sums)
         unions: Members = {}
-        for start, members in account.sets[short].items():
+        for start, members in numbers.sets[short].items():
             unions.setdefault(long.floor(start), BitMap()).update(members)
-        yield from _different(f"visitor sets of {_WORDS[long]}", account.sets[long], _WORDS[short], unions)
+        yield from _different(f"visitor sets of {_WORDS[long]}", numbers.sets[long], _WORDS[short], unions)
 
 
 def _different(what: str, kept: Mapping[K, object], source: str, counted: Mapping[K, object]) -> Iterator[str]:
     if kept == counted:
         return
     places = [key for key in {**kept, **counted} if kept.get(key) != counted.get(key)]
-    yield f"the {what} are not what the {source} say, at {len(places)} of {len({**kept, **counted})} places"
+    yield f"the {what} differ from the {source} at {len(places)} of {len({**kept, **counted})} places"
 
 
 def _period(span: str, start: int) -> str:

@@ -1,4 +1,4 @@
-"""Makes a backup, while the server runs or when it is stopped: one moment of everything, in a directory of its own.
+"""Makes a backup beside a running server or a stopped one: a snapshot of everything, in a directory of its own.
 
 The journal is copied before the database. A click that is moved meanwhile is then in both, and the position in the
 database tells that it was counted; the other way round it would be in neither.
@@ -21,15 +21,15 @@ from shortener.backup import files, manifest
 from shortener.backup.manifest import Manifest
 from shortener.errors import OperatorError
 from shortener.storage.files import DATABASE, JOURNAL, KEYS, make_directory, reason, sync_directory, write
-from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.migrate import check_applied, load_migrations
 from shortener.storage.sqlite.snapshot import copy_snapshot, open_snapshot
 
 Progress = Callable[[int, int], None]
-"""Hears how much is done, and of how much."""
+"""Is called with how much is done, and of how much."""
 
 
 def back_up(data_dir: Path, target: Path, progress: Progress) -> Manifest:
-    """Copy what `data_dir` holds into the directory `target`, which must be new or empty; it is whole or not there.
+    """Copy what `data_dir` holds into the directory `target`, new or empty, which appears when all of it is written.
 
     Raises `OperatorError`.
     """
@@ -69,7 +69,7 @@ def _fill(data_dir: Path, draft: Path, progress: Progress) -> Manifest:
     _copy_journal(data_dir / JOURNAL, draft / JOURNAL)
     with open_snapshot(data_dir / DATABASE) as snapshot:
         copy_snapshot(snapshot, draft / DATABASE, progress)
-        schema = check_applied(data_dir / DATABASE, snapshot, load_migrations(migrations_folder()))
+        schema = check_applied(data_dir / DATABASE, snapshot, load_migrations())
         position = position_of(snapshot)
     _drop_moved(Segments(draft / JOURNAL), position)
     for name in KEYS:
@@ -95,7 +95,7 @@ def position_of(snapshot: sqlite3.Connection) -> Position:
 
 
 def _copy_journal(source: Path, target: Path) -> None:
-    """Copy the segments as they are now; of the newest, which may be growing, whole records only."""
+    """Copy the segments; of the newest, which may be growing, whole records only."""
     make_directory(target)
     segments = Segments(source)
     numbers = segments.numbers() if source.is_dir() else []
@@ -119,14 +119,14 @@ def _whole_records(data: bytes) -> bytes:
 
 
 def _drop_moved(segments: Segments, position: Position) -> None:
-    """Delete copies that hold nothing behind the position."""
+    """Delete the copies of segments that are wholly in the database."""
     segments.forget(position)
     if segments.size(position.segment) <= position.offset:
         segments.path(position.segment).unlink(missing_ok=True)
 
 
 def _check_copy(path: Path) -> None:
-    """Read every page of the copy once: a damaged database is not to take the place of an older, sound backup."""
+    """Raise `OperatorError` for a damaged copy: nobody is to delete an older, sound backup for it."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as raw:
         try:
             (answer,) = raw.execute("PRAGMA quick_check(1)").fetchone()

@@ -10,7 +10,7 @@ from shortener.storage.data_dir import lock_data_dir, make_private_file
 from shortener.storage.files import COMPACTED, DATABASE, reason, sync_directory
 from shortener.storage.sqlite.connection import connect
 from shortener.storage.sqlite.faults import unusable
-from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.migrate import check_applied, load_migrations
 
 _PRAGMAS = ("PRAGMA trusted_schema = OFF",)
 _INSTRUCTIONS = 20_000
@@ -45,7 +45,7 @@ def _write_anew(path: Path, draft: Path, progress: Progress) -> None:
     make_private_file(draft)
     raw = connect(path, _PRAGMAS, busy_timeout_seconds=1.0)
     try:
-        check_applied(path, raw, load_migrations(migrations_folder()))
+        check_applied(path, raw, load_migrations())
         # Nobody else has it open from here on, and the file is all of it: nothing waits in a write-ahead log.
         raw.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
         raw.execute("PRAGMA journal_mode = DELETE").fetchall()

@@ -1,7 +1,7 @@
-"""Puts a backup back into a data directory: all of it, or nothing.
+"""Restores a backup into a data directory: all of it, or nothing.
 
-First everything is copied beside what is there, and its checksums are compared. Then a marker says that the old files
-are void: a server refuses the directory from here on, until all new files are in their places.
+First everything is copied beside the present files, and checksums and schema are compared. Then a marker file says that
+the old files are void: a server refuses the directory until all new files are in their places.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from shortener.storage.files import (
     reason,
     sync_directory,
 )
-from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.migrate import check_applied, load_migrations
 from shortener.storage.sqlite.snapshot import open_snapshot
 
 _STAGING = "restore.partial"
@@ -42,7 +42,7 @@ def restore(source: Path, data_dir: Path, *, force: bool, progress: Progress) ->
     or a server owns it.
     """
     listed = manifest.read(source)
-    known = len(load_migrations(migrations_folder()))
+    known = len(load_migrations())
     if listed.schema > known:
         raise OperatorError(f"{source} is of a newer shortener: its schema is {listed.schema:04}, known is {known:04}")
     with lock_data_dir(data_dir, is_restoring=True, for_owner=True):
@@ -81,7 +81,7 @@ def _put_back(source: Path, data_dir: Path, listed: Manifest, *, force: bool, pr
 
 
 def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) -> None:
-    """Copy all files of the backup, and see that they are those that were written."""
+    """Copy all files of the backup and compare their checksums."""
     done, total = 0, listed.size
 
     def report(size: int) -> None:
@@ -107,9 +107,9 @@ def _stage(source: Path, staging: Path, listed: Manifest, progress: Progress) ->
 
 
 def _check_schema(source: Path, staging: Path, listed: Manifest) -> None:
-    """See that nothing is in the schema but what its migrations have made: a trigger could change what is stored."""
+    """Refuse a schema that the migrations do not make: a trigger could change what is stored."""
     with open_snapshot(staging / DATABASE, is_frozen=True) as raw:
-        schema = check_applied(source / DATABASE, raw, load_migrations(migrations_folder()))
+        schema = check_applied(source / DATABASE, raw, load_migrations())
     if schema != listed.schema:
         raise OperatorError(f"{source / manifest.NAME} is damaged: the schema is {schema:04}, not {listed.schema:04}")
 

@@ -1,4 +1,4 @@
-"""Checks a data directory or a backup, and changes nothing; a server may be running on it."""
+"""Checks a data directory or a backup without changing it; a server may run on it."""
 
 import itertools
 import sqlite3
@@ -28,19 +28,19 @@ from shortener.storage.files import (
     open_plain,
     reason,
 )
-from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.migrate import check_applied, load_migrations
 from shortener.storage.sqlite.snapshot import open_snapshot
 
 _INTEGRITY_LINES_MAX = 20
 _PARTS = 3
 _KEYS_SIZE_MAX = 1 << 20  # bytes
-# How long a record may look torn because it is being written.
+# Pauses before a record that is not whole is read again: it may just be written.
 _PAUSES = (0.01, 0.1)
 
 
 @dataclass(slots=True)
 class Verified:
-    """What was found: how much there is, and what is wrong, a line each."""
+    """How much there is, and one line for each fault."""
 
     links: int = 0
     accounts: int = 0
@@ -51,9 +51,9 @@ class Verified:
 
 
 def verify(directory: Path, *, has_own_secret: bool, progress: Progress) -> Verified:
-    """Check a data directory, or a backup of one. `has_own_secret`: the signing keys are kept in it.
+    """Check a data directory, or a backup of one. `has_own_secret` tells whether the signing keys are kept in it.
 
-    `progress` hears of each part. Raises `OperatorError` when there is nothing to check.
+    `progress` is called after each part. Raises `OperatorError` when there is nothing to check.
     """
     if not (directory / DATABASE).is_file():
         raise OperatorError(f"{directory} holds no database")
@@ -82,7 +82,7 @@ def _check_database(directory: Path, found: Verified, *, is_frozen: bool, on_par
     with open_snapshot(directory / DATABASE, is_frozen=is_frozen) as raw:
         found.findings += _integrity(raw)
         on_part()
-        migrations = load_migrations(migrations_folder())
+        migrations = load_migrations()
         missing = len(migrations) - check_applied(directory / DATABASE, raw, migrations)
         if missing:
             found.findings.append(f"the database needs {missing} migrations: run `shortener migrate`, then verify")
@@ -110,19 +110,19 @@ def _whole_since(raw: sqlite3.Connection) -> int:
 
 
 def _leaving(raw: sqlite3.Connection) -> set[int]:
-    """Return the ids of links whose numbers are being removed, part by part."""
+    """Return the ids of links whose numbers are being removed."""
     return {link_id for (link_id,) in raw.execute("SELECT link_id FROM click_purges")}
 
 
 def _references(raw: sqlite3.Connection) -> Iterator[str]:
     for table, row, parent, _ in raw.execute("PRAGMA foreign_key_check"):
-        yield f"row {row} of {table} refers to a row of {parent} that there is not"
+        yield f"row {row} of {table} refers to a row of {parent} that does not exist"
     (strangers,) = raw.execute(
         "SELECT count(*) FROM clicks LEFT JOIN visitors ON visitors.id = visitor_id "
         "WHERE visitor_id IS NOT NULL AND visitors.id IS NULL"
     ).fetchone()
     if strangers:
-        yield f"{strangers} clicks have a visitor that there is not"
+        yield f"{strangers} clicks have a visitor that does not exist"
 
 
 def _journal(directory: Path, position: Position, found: Verified) -> Iterator[str]:
@@ -148,13 +148,13 @@ def _journal(directory: Path, position: Position, found: Verified) -> Iterator[s
         if start and start not in offsets and start < size:
             yield f"the journal position {number}:{start} is not between two clicks"
         elif size > max(end, start):
-            yield f"journal segment {number}: the last {size - max(end, start)} bytes are no clicks"
+            yield f"journal segment {number}: the last {size - max(end, start)} bytes are not clicks"
 
 
 def _records(path: Path) -> tuple[list[int], int]:
-    """Return the ends of all whole records, and the size of the segment; what is being written is waited for.
+    """Return the ends of all whole records and the size of the segment. Raises `OSError`.
 
-    Raises `OSError`.
+    It waits for a record that is being written.
     """
     for pause in (*_PAUSES, None):
         with open_plain(path) as file:

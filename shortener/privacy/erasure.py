@@ -1,9 +1,9 @@
-"""Erasing accounts: the account at once, what it owned right after, a few rows at a time, and whatever happens.
+"""Erases accounts: the account at once, then all that it owned, a few rows at a time.
 
 The account goes first, in one transaction that leaves its id behind as pending. From then on its tokens are refused and
 no link can be made for it. The rest is found by what is left: links that still name the owner, and links whose clicks
-are noted to be removed. So a process that is killed anywhere goes on at its next start, and doing a part twice does no
-harm. What deleted rows leave behind in unused parts of the database's files goes with the next `shortener compact`.
+are noted to be removed. So an erasure goes on at the next start after the process was killed, and doing a part twice
+does no harm. What deleted rows leave in unused parts of the database's files goes with the next `shortener compact`.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 
 _LINKS_AT_ONCE = 50
 _WAIT_SECONDS = 3.0
-"""How long a caller waits for the end; most accounts are gone long before."""
+"""How long a caller waits for the end; most accounts take less."""
 _LOOK_SECONDS = 60.0
-"""How often to look for clicks of aliases that were taken again."""
+"""How often it looks for clicks of aliases that were taken again."""
 _REST = 2
-"""The writer is left alone for this many times as long as a removal took."""
+"""Pauses are this many times as long as the removal before, to leave the writer to others."""
 _BACKOFF_SECONDS_MAX = 2.0
 
 
@@ -42,15 +42,10 @@ class ErasureStats:
 
 
 class Erasure:
-    """Erases accounts. Open it with `open_erasure`, which also ends what a killed process has begun."""
+    """Erases accounts. `open_erasure` opens it, and goes on with what a killed process has begun."""
 
     def __init__(
-        self,
-        *,
-        accounts: AccountService,
-        links: LinkService,
-        clicks: ClickRemoval,
-        transactions: Transactions,
+        self, *, accounts: AccountService, links: LinkService, clicks: ClickRemoval, transactions: Transactions
     ) -> None:
         self.stats = ErasureStats()
         self._accounts = accounts
@@ -61,9 +56,9 @@ class Erasure:
         self._done = asyncio.Event()
 
     async def erase(self, account_id: int) -> bool:
-        """Erase an account and tell whether all that belonged to it is gone already; the rest follows by itself.
+        """Erase an account and return whether all that belonged to it is gone; what is left is removed later.
 
-        Asked again, it tells how far that has come. Raises `errors.NotFound` when there never was such an account.
+        It can be called again to ask. Raises `errors.NotFound` when there was never such an account.
         """
         await self._accounts.erase(account_id, self._begin)
         if account_id not in await self._accounts.pending_erasures():
@@ -78,7 +73,7 @@ class Erasure:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Remove what erased accounts have left, until cancelled. To be run as a task. What fails is tried again."""
+        """Remove what erased accounts have left, until cancelled; failed removals are tried again."""
         pause = 0.0
         while True:
             self._wanted.clear()
@@ -86,7 +81,7 @@ class Erasure:
                 await self._remove_all()
                 pause = 0.0
                 self._done.set()
-            except Exception as error:  # noqa: BLE001 - whatever it was, what is left is found again
+            except Exception as error:  # noqa: BLE001 - what is left is found again after any error
                 pause = min(pause * 2 + 0.1, _BACKOFF_SECONDS_MAX)
                 self.stats.failures += 1
                 _log.warning("an erasure is tried again, it failed: %s: %s", type(error).__name__, error)
@@ -108,7 +103,7 @@ class Erasure:
                 self.stats.accounts += 1
 
     async def _to_the_end(self, step: Callable[[Tx], bool]) -> None:
-        """Repeat `step` until nothing is left, with rests in which the writer is others'."""
+        """Repeat `step` until nothing is left, with pauses between."""
         is_left = True
         while is_left:
             started = time.monotonic()
@@ -128,7 +123,7 @@ class Erasure:
 
 @contextlib.asynccontextmanager
 async def open_erasure(erasure: Erasure) -> AsyncIterator[Erasure]:
-    """Run an erasure until the block ends; what is not removed by then is removed after the next start."""
+    """Run an erasure until the block ends; what is left then is removed after the next start."""
     task = asyncio.create_task(erasure.run(), name="erasure")
     try:
         yield erasure

@@ -16,7 +16,7 @@ from shortener.server import tls
 from shortener.server.sockets import check_addresses
 from shortener.storage import files
 from shortener.storage.data_dir import check_data_dir, check_is_whole, owner_of
-from shortener.storage.sqlite.migrate import check_applied, load_migrations, migrations_folder
+from shortener.storage.sqlite.migrate import check_applied, load_migrations
 from shortener.storage.sqlite.snapshot import open_snapshot
 
 
@@ -43,7 +43,7 @@ def _check_database(path: Path) -> None:
     if path.exists():
         is_closed = not path.with_name(f"{path.name}-wal").exists()
         with open_snapshot(path, is_frozen=is_closed) as raw:
-            check_applied(path, raw, load_migrations(migrations_folder()))
+            check_applied(path, raw, load_migrations())
 
 
 def _check_keys(config: Config, data_dir: Path) -> None:

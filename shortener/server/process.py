@@ -21,7 +21,7 @@ from shortener.server.listeners import Servers, open_servers
 from shortener.server.sockets import Sockets, notify
 from shortener.storage import files
 from shortener.storage.data_dir import lock_data_dir
-from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder, pending
+from shortener.storage.sqlite.migrate import load_migrations, migrate, pending
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run_migrations(config: Config, report: Callable[[int, int], None]) -> list[s
     `report` hears how many are done, and of how many, at the begin and after each. Raises `OperatorError`.
     """
     path, timeout = Path(config.storage.data_dir) / files.DATABASE, config.storage.busy_timeout_seconds
-    migrations = load_migrations(migrations_folder())
+    migrations = load_migrations()
     with lock_data_dir(path.parent, for_owner=True):
         total = len(pending(path, migrations, busy_timeout_seconds=timeout))
         done = itertools.count(1)

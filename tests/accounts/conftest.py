@@ -8,7 +8,7 @@ import pytest
 from shortener.accounts.service import AccountService
 from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
-from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.migrate import load_migrations, migrate
 from tests.accounts.fakes import FakePasswords, MemoryAccountStore, a_service
 from tests.support.fakes import FakeClock
 
@@ -16,7 +16,7 @@ from tests.support.fakes import FakeClock
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     path = tmp_path / "test.db"
-    migrate(path, load_migrations(migrations_folder()), busy_timeout_seconds=1, clock=FakeClock())
+    migrate(path, load_migrations(), busy_timeout_seconds=1, clock=FakeClock())
     opening = open_database(
         path,
         Storage(

@@ -9,7 +9,7 @@ import pytest
 
 from shortener.backup.verify import Verified
 from shortener.errors import OperatorError
-from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.migrate import load_migrations, migrate
 from tests.backup.conftest import CLICKS, LINKS, NOW, WAITING
 from tests.backup.test_backup import WELL, verified
 
@@ -41,11 +41,11 @@ def test_a_sound_directory_has_no_findings_and_is_not_changed(data_dir: Path) ->
         ),
         (
             "DELETE FROM clicks WHERE id = (SELECT min(id) FROM clicks WHERE link_id = {link})",
-            "link {code}: the roll-ups of hours are not what the events say, at",
+            "link {code}: the roll-ups of hours differ from the events at",
         ),
         (
             "UPDATE click_rollups SET clicks = clicks + 1 WHERE link_id = {link} AND span = 'd' AND dimension = 'city'",
-            "link {code}: the roll-ups of days are not what the hours say, at",
+            "link {code}: the roll-ups of days differ from the hours at",
         ),
         (
             "DELETE FROM click_rollups WHERE link_id = {link} AND span = 'm'",
@@ -53,7 +53,7 @@ def test_a_sound_directory_has_no_findings_and_is_not_changed(data_dir: Path) ->
         ),
         (
             "DELETE FROM visitor_sets WHERE link_id = {link} AND span = 'h'",
-            "link {code}: the visitor sets of hours are not what the events say, at",
+            "link {code}: the visitor sets of hours differ from the events at",
         ),
         (
             "UPDATE visitor_sets SET visitors = visitors + 1 WHERE link_id = {link} AND span = 'd'",
@@ -61,8 +61,8 @@ def test_a_sound_directory_has_no_findings_and_is_not_changed(data_dir: Path) ->
         ),
         ("UPDATE visitor_sets SET members = x'00' WHERE link_id = {link}", "link {code}: the visitor set h "),
         ("UPDATE click_rollups SET span = 'y' WHERE link_id = {link} AND span = 'm'", "link {code}: a roll-up has"),
-        ("UPDATE clicks SET visitor_id = 99999 WHERE link_id = {link}", "{clicks} clicks have a visitor that there is"),
-        ("UPDATE clicks SET link_id = 99999 WHERE link_id = {link}", "clicks belong to link 99999, which there never"),
+        ("UPDATE clicks SET visitor_id = 99999 WHERE link_id = {link}", "{clicks} clicks have a visitor that does"),
+        ("UPDATE clicks SET link_id = 99999 WHERE link_id = {link}", "clicks belong to link 99999, which never"),
         ("INSERT INTO journal_position VALUES (1, 1, 5)", "the journal position 1:5 is not between two clicks"),
         ("INSERT INTO journal_position VALUES (1, 9, 0)", "the journal position 9:0 lies behind the newest segment 1"),
         ("UPDATE schema_migrations SET checksum = 'x'", "migration 0001_links.sql was edited after it was applied to"),
@@ -89,7 +89,7 @@ def test_every_disagreement_is_found(data_dir: Path, statement: str, finding: st
 
 
 def test_a_database_of_an_older_program_is_told_from_a_damaged_one(tmp_path: Path) -> None:
-    older = load_migrations(migrations_folder())[:-1]
+    older = load_migrations()[:-1]
     migrate(tmp_path / "shortener.db", older, busy_timeout_seconds=1, clock=lambda: NOW, on_applied=lambda done: None)
     tmp_path.chmod(0o700)
     assert verified(tmp_path).findings == ["the database needs 1 migrations: run `shortener migrate`, then verify"]

@@ -25,7 +25,7 @@ from shortener.links import LinkDetails, LinkRef
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
-from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.migrate import load_migrations, migrate
 from shortener.tx import Tx
 from tests.bench.dataset import YEAR_SECONDS, World, short_code
 
@@ -36,7 +36,7 @@ async def fill(data_dir: Path, world: World, progress: Progress) -> None:
     """Store the whole world. Raises ValueError when a link of it is already there."""
     with lock_data_dir(data_dir):
         path = data_dir / "shortener.db"
-        migrations = load_migrations(migrations_folder())
+        migrations = load_migrations()
         migrate(path, migrations, busy_timeout_seconds=5.0, clock=lambda: int(time.time()))
         async with open_database(
             path,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shortener.storage.sqlite.migrate import Migration, load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.migrate import Migration, load_migrations, migrate
 
 _HEAVY = {
     "by_visitor": "CREATE INDEX clicks_by_visitor ON clicks (visitor_id, clicked_at);",
@@ -22,7 +22,7 @@ _HEAVY = {
 
 def steps() -> list[Migration]:
     """The program's own migrations, and the heavy ones behind them."""
-    own = load_migrations(migrations_folder())
+    own = load_migrations()
     heavy = [
         Migration(len(own) + number, name, script, hashlib.sha256(script.encode()).hexdigest())
         for number, (name, script) in enumerate(_HEAVY.items(), 1)

@@ -193,11 +193,11 @@ def tasks_of_calls() -> "set[asyncio.Task[Any]]":
 async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
     """See that nothing of any call is left, once passwords that were being hashed are."""
     async with asyncio.timeout(10):
-        while app.accounts._passwords._jobs or tasks_of_calls() - tasks or app.core.database.waiting_writes:  # type: ignore[attr-defined] # the real one  # noqa: ASYNC110 - many things, not one event
+        while app.accounts._passwords._jobs or tasks_of_calls() - tasks or app.core.database.writer.depth:  # type: ignore[attr-defined] # the real one  # noqa: ASYNC110 - many things, not one event
             await asyncio.sleep(0.001)
         await app.core.database.transaction(lambda tx: None)  # What the writer's thread has begun is done after this,
         await app.privacy.erasure._done.wait()  # and the erasure which that began after this.
-    readers = app.core.database._readers
+    readers = app.core.database.readers
     assert (len(readers._free), readers.depth) == (readers._count, 0)
     for part in (app.cache.links, app.cache.records):
         assert (part._fills, part.reading) == ({}, set())  # type: ignore[attr-defined] # of whatever they hold

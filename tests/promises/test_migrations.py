@@ -16,7 +16,7 @@ import pytest
 
 from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import open_database
-from shortener.storage.sqlite.migrate import load_migrations, migrations_folder
+from shortener.storage.sqlite.migrate import load_migrations
 from tests.bench import load
 from tests.bench.dataset import World
 from tests.promises.machine import need
@@ -34,7 +34,7 @@ async def filled(path: Path, clicks: int) -> None:
     """Make a database of the schema `FIRST` with so many clicks of one day, ten thousand for each link."""
     from rich.progress import Progress
 
-    apply(path, load_migrations(migrations_folder())[:FIRST])
+    apply(path, load_migrations()[:FIRST])
     world = World(max(clicks // 10_000, 10), clicks, END - 86_400, END, "zipf", 1)
     async with open_database(
         path,

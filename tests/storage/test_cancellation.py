@@ -25,7 +25,7 @@ async def test_a_caller_cancelled_before_its_unit_starts_leaves_nothing(database
     unit.cancel()
     with pytest.raises(asyncio.CancelledError):
         await unit
-    assert database.waiting_writes == 0
+    assert database.writer.depth == 0
     gate.go.set()
     await gate.task
     assert (await texts(database), called) == (["gate"], [])
@@ -107,7 +107,7 @@ async def test_a_storm_of_cancellations_loses_no_acknowledged_write_and_breaks_n
     assert sorted(committed) == sorted(stored)
     assert 100 < len(acknowledged) < 800
     assert not any(text.endswith("7") for text in stored)
-    assert database.writer_stats.units == len(stored) + 2
+    assert database.writer.stats.units == len(stored) + 2
 
 
 async def test_too_many_waiting_units_are_refused(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_a_failing_commit_fails_the_whole_batch_and_leaves_the_writer_clea
     results = await asyncio.gather(*units, return_exceptions=True)
     assert [type(result) for result in results] == [sqlite3.IntegrityError] * 3
     assert (await texts(database), called) == ([], [])
-    assert database.writer_stats.batches_failed == 1
+    assert database.writer.stats.batches_failed == 1
     with pytest.raises(sqlite3.IntegrityError):
         await database.transaction(orphan)
     await database.transaction(good)

@@ -85,7 +85,7 @@ def test_a_database_at_any_step_gets_what_it_lacks(tmp_path: Path, done: int) ->
 
 def test_the_migrations_of_the_program_apply_and_make_strict_tables(tmp_path: Path) -> None:
     path = tmp_path / "test.db"
-    migrations = load_migrations(migrations_folder())
+    migrations = load_migrations()
     assert apply(path, migrations) == list(range(1, len(migrations) + 1))
     tables = rows(path, "SELECT name, strict FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
     assert {name for name, strict in tables if not strict} == set()
@@ -141,7 +141,7 @@ def stays_in_its_transaction(raw: sqlite3.Connection, script: str) -> bool:
 
 def test_no_migration_of_the_program_leaves_its_transaction() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as raw:
-        for migration in load_migrations(migrations_folder()):
+        for migration in load_migrations():
             assert stays_in_its_transaction(raw, migration.script), migration.file_name
         assert raw.execute("SELECT count(*) FROM links").fetchone() == (0,)
 

@@ -113,7 +113,7 @@ async def test_a_cancelled_read_is_interrupted_and_its_reader_serves_the_next(tm
             async with asyncio.timeout(0.05):
                 await database.read(lambda q: q.rows(ENDLESS))
         assert await texts(database) == []
-        assert database.reader_stats.reads_interrupted == 1
+        assert database.readers.stats.reads_interrupted == 1
 
 
 @pytest.mark.parametrize("then", ["SELECT 2", ENDLESS])
@@ -154,16 +154,16 @@ async def test_a_reader_given_to_a_caller_who_is_cancelled_in_the_same_moment_is
         held = Held(database)
         await held.entered()
         waiting = asyncio.create_task(texts(database))
-        while not database.waiting_reads:  # noqa: ASYNC110 - the caller only needs its turn
+        while not database.readers.depth:  # noqa: ASYNC110 - the caller only needs its turn
             await asyncio.sleep(0)
-        give = database._readers._give
+        give = database.readers._give
 
         def give_and_cancel(thread: SqliteThread) -> None:
             give(thread)
             monkeypatch.undo()
             waiting.cancel()
 
-        monkeypatch.setattr(database._readers, "_give", give_and_cancel)
+        monkeypatch.setattr(database.readers, "_give", give_and_cancel)
         held.go.set()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -199,8 +199,8 @@ async def test_a_storm_of_cancelled_reads_never_hits_another_read(tmp_path: Path
             calls = [*(stormy() for _ in range(60)), *(honest() for _ in range(60))]
             dice.shuffle(calls)
             await asyncio.gather(*calls)
-        assert database.waiting_reads == 0
-        assert database.reader_stats.reads_interrupted > 100
+        assert database.readers.depth == 0
+        assert database.readers.stats.reads_interrupted > 100
         assert await asyncio.gather(*(texts(database) for _ in range(8))) == [["there"]] * 8
 
 
@@ -214,7 +214,7 @@ async def test_readers_are_lent_in_order_of_arrival(tmp_path: Path) -> None:
             order.append(number)
 
         waiting = [asyncio.create_task(database.read(partial(note, i))) for i in range(10)]
-        while database.waiting_reads < 10:  # noqa: ASYNC110 - the callers only need their turn
+        while database.readers.depth < 10:  # noqa: ASYNC110 - the callers only need their turn
             await asyncio.sleep(0)
         waiting[3].cancel()
         held.go.set()
@@ -227,7 +227,7 @@ async def test_too_many_waiting_reads_are_refused(tmp_path: Path) -> None:
         held = Held(database)
         await held.entered()
         waiting = [asyncio.create_task(texts(database)) for _ in range(2)]
-        while database.waiting_reads < 2:  # noqa: ASYNC110 - the callers only need their turn
+        while database.readers.depth < 2:  # noqa: ASYNC110 - the callers only need their turn
             await asyncio.sleep(0)
         with pytest.raises(errors.Exhausted) as caught:
             await texts(database)
@@ -243,7 +243,7 @@ async def test_the_end_interrupts_reads_and_turns_away_those_who_wait(tmp_path: 
         await endless.entered()
         endless.go.set()
         waiting = asyncio.create_task(texts(database))
-        while not database.waiting_reads:  # noqa: ASYNC110 - the caller only needs its turn
+        while not database.readers.depth:  # noqa: ASYNC110 - the caller only needs its turn
             await asyncio.sleep(0)
     results = await asyncio.gather(endless.task, waiting, return_exceptions=True)
     assert [type(result) for result in results] == [errors.Unavailable] * 2

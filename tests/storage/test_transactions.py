@@ -46,7 +46,7 @@ async def test_a_failing_unit_undoes_itself_alone(database: SqliteDatabase) -> N
     results = await asyncio.gather(*units[:2], database.transaction(bad), *units[2:], return_exceptions=True)
     assert [type(result) for result in results] == [int, int, LookupError, int, int, int]
     assert await texts(database) == ["n0", "n1", "n2", "n3", "n4"]
-    assert (database.writer_stats.commits, database.writer_stats.units_failed) == (2, 1)
+    assert (database.writer.stats.commits, database.writer.stats.units_failed) == (2, 1)
 
 
 async def test_a_lone_failing_unit_is_undone_without_a_commit(database: SqliteDatabase) -> None:
@@ -57,7 +57,7 @@ async def test_a_lone_failing_unit_is_undone_without_a_commit(database: SqliteDa
     with pytest.raises(LookupError):
         await database.transaction(bad)
     assert await texts(database) == []
-    assert database.writer_stats.commits == 1
+    assert database.writer.stats.commits == 1
 
 
 @pytest.mark.parametrize("units", [1, 3])

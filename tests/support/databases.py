@@ -8,13 +8,13 @@ from pyroaring import BitMap
 
 from shortener.config.sections import Storage
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
-from shortener.storage.sqlite.migrate import load_migrations, migrate, migrations_folder
+from shortener.storage.sqlite.migrate import load_migrations, migrate
 from shortener.storage.sqlite.sql import Row
 
 
 def migrate_file(path: Path) -> None:
     """Make the tables in the file at `path`."""
-    migrate(path, load_migrations(migrations_folder()), busy_timeout_seconds=5.0, clock=lambda: 1_800_000_000)
+    migrate(path, load_migrations(), busy_timeout_seconds=5.0, clock=lambda: 1_800_000_000)
 
 
 @asynccontextmanager

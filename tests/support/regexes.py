@@ -11,6 +11,7 @@ with warnings.catch_warnings():
 
 _WRONG = {_constants.POSSESSIVE_REPEAT, _constants.ATOMIC_GROUP}
 _MARKS = re.compile(r"[*+?}]\+|\(\?>")
+_SUB_DELIMS = "()*+,;="
 _CLASS_OR_ESCAPE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
 
@@ -28,6 +29,8 @@ def wrong_patterns(source: str) -> Iterator[tuple[int, str]]:
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         text = _text(node) if id(node) not in inside else None
+        if text is not None:
+            text = text.replace(_SUB_DELIMS, "")  # a list of characters, not an expression
         if text is not None and _MARKS.search(text) and _is_wrong(text):
             yield node.lineno, text  # type: ignore[attr-defined] # every literal has a line
 

@@ -84,5 +84,5 @@ class Gate:
 
 
 async def let_all_queue(database: SqliteDatabase, count: int) -> None:
-    while database.waiting_writes < count:  # noqa: ASYNC110 - the callers only need their turn
+    while database.writer.depth < count:  # noqa: ASYNC110 - the callers only need their turn
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""SQLite connections, each with the thread that alone uses it, lent by aiosqlite."""
+"""SQLite connections, each used by one thread of aiosqlite alone."""
 
 import asyncio
 import os
@@ -14,9 +14,9 @@ from shortener.storage.sqlite.faults import unusable
 
 # More than all statements of all stores, so that none is ever compiled twice on a connection.
 _STATEMENTS_KEPT = 512
-# How often a cancelled errand is interrupted: an interrupt between two statements is lost.
+# How often a cancelled job is interrupted: an interrupt between two statements is lost.
 INTERRUPT_SECONDS = 0.01
-# The WAL file is cut back to this after a checkpoint, should a long read have made it grow.
+# The WAL file is truncated to this after a checkpoint if a long read has made it grow.
 _WAL_BYTES_KEPT = 64 << 20
 
 _COMMON = ("PRAGMA foreign_keys = ON", "PRAGMA temp_store = MEMORY", "PRAGMA trusted_schema = OFF")
@@ -27,15 +27,15 @@ def writer_pragmas(cache_bytes: int) -> tuple[str, ...]:
     return (
         *_COMMON,
         f"PRAGMA cache_size = -{cache_bytes // 1024}",
-        "PRAGMA secure_delete = ON",  # what is deleted is overwritten: some builds of SQLite have it off
+        "PRAGMA secure_delete = ON",  # overwrites deleted rows; some builds of SQLite have it off
         "PRAGMA synchronous = FULL",  # NORMAL loses acknowledged rows at a power cut
         f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}",
-        "PRAGMA wal_checkpoint(TRUNCATE)",  # what a killed process left behind
+        "PRAGMA wal_checkpoint(TRUNCATE)",  # a killed process leaves the log behind
     )
 
 
 def reader_pragmas(cache_bytes: int) -> tuple[str, ...]:
-    """Return the settings of a connection that never writes nor checkpoints: SQLite before 3.51.3 wants that."""
+    """Return the settings of a connection that neither writes nor checkpoints, as SQLite before 3.51.3 requires."""
     return (
         *_COMMON,
         f"PRAGMA cache_size = -{cache_bytes // 1024}",
@@ -52,15 +52,15 @@ class SqliteThread:
         self._connection = connection
         self._thread = thread
 
-    async def run(self, errand: Callable[[], None], interrupt: Callable[[], None] | None = None) -> None:
-        """Run `errand`, which keeps its own outcome and raises nothing, on the thread; return when it has ended.
+    async def run(self, job: Callable[[], None], interrupt: Callable[[], None] | None = None) -> None:
+        """Run `job` on the thread and return when it has ended. It raises nothing, and keeps its result itself.
 
-        A cancellation is raised only then; until then `interrupt` is called again and again.
+        After a cancellation `interrupt` is called repeatedly until the job has ended; only then is it raised.
         """
         try:
-            await self._hop(errand)
+            await self._submit(job)
         except asyncio.CancelledError:
-            await self._settled(interrupt)
+            await self._wait_until_idle(interrupt)
             raise
 
     async def close(self) -> None:
@@ -68,67 +68,55 @@ class SqliteThread:
         await self._connection.close()
         self._thread.join()  # It has answered already and only has to return.
 
-    async def _hop(self, errand: Callable[[], None]) -> None:
+    async def _submit(self, job: Callable[[], None]) -> None:
         # aiosqlite has no public call for a whole unit of work: pyproject.toml pins 0.22, and tests cover this line.
-        await self._connection._execute(errand)  # type: ignore[no-untyped-call] # a private part without types
+        await self._connection._execute(job)  # type: ignore[no-untyped-call] # a private part without types
 
-    async def _settled(self, interrupt: Callable[[], None] | None) -> None:
-        """Wait until the thread has ended what it was doing, come what may."""
-        behind = asyncio.create_task(self._hop(_nothing))  # The thread works in order of arrival.
-        while not behind.done():
+    async def _wait_until_idle(self, interrupt: Callable[[], None] | None) -> None:
+        """Return once all jobs submitted until now have ended; cancellations do not shorten it."""
+        last = asyncio.create_task(self._submit(lambda: None))  # Jobs run in order of arrival.
+        while not last.done():
             if interrupt is not None:
                 interrupt()
             try:
-                await asyncio.wait({behind}, timeout=None if interrupt is None else INTERRUPT_SECONDS)
+                await asyncio.wait({last}, timeout=None if interrupt is None else INTERRUPT_SECONDS)
             except asyncio.CancelledError:
                 continue  # `run` raises the first one when this is over.
-        behind.result()
+        last.result()
 
 
 async def open_thread(name: str, path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> SqliteThread:
     """Open the database at `path` (it must exist) on a thread called `name`. Raises `OperatorError`."""
-    connector = _Connector(name, path, pragmas, busy_timeout_seconds)
-    connection = aiosqlite.Connection(connector, iter_chunk_size=64)
-    await connection
-    assert connector.raw is not None
-    assert connector.thread is not None
-    opened = SqliteThread(connection, connector.raw, connector.thread)
-    if connector.error is not None:
-        await opened.close()
-        raise connector.error
-    return opened
+    found: list[tuple[sqlite3.Connection, threading.Thread]] = []
+    errors: list[OperatorError] = []
 
-
-class _Connector:
-    """Opens the connection on aiosqlite's thread, and remembers both."""
-
-    def __init__(self, name: str, path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> None:
-        self.raw: sqlite3.Connection | None = None
-        self.thread: threading.Thread | None = None
-        self.error: OperatorError | None = None
-        self._name = name
-        self._path = path
-        self._pragmas = pragmas
-        self._busy_timeout_seconds = busy_timeout_seconds
-
-    def __call__(self) -> sqlite3.Connection:
-        self.thread = threading.current_thread()
-        self.thread.name = self._name
+    def open_here() -> sqlite3.Connection:
+        threading.current_thread().name = name
+        raw = None
         try:
-            self.raw = connect(self._path, self._pragmas, self._busy_timeout_seconds)
-            use_wal(self._path, self.raw)
+            raw = connect(path, pragmas, busy_timeout_seconds)
+            use_wal(path, raw)
         except OperatorError as error:
-            # aiosqlite does not wait for its thread when a connector raises; so it gets something to close.
-            self.error = error
-            self.raw = self.raw or sqlite3.connect(":memory:")
-        return self.raw
+            errors.append(error)
+        # aiosqlite does not wait for its thread when this raises, so it always gets a connection to close.
+        found.append((raw or sqlite3.connect(":memory:"), threading.current_thread()))
+        return found[0][0]
+
+    connection = aiosqlite.Connection(open_here, iter_chunk_size=64)
+    await connection
+    opened = SqliteThread(connection, *found[0])
+    if errors:
+        await opened.close()
+        raise errors[0]
+    return opened
 
 
 def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -> sqlite3.Connection:
     """Open an existing database file, with explicit transactions. Raises `OperatorError`."""
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        # SQLite itself would open it read-only without a word.
+        # SQLite itself would open it read-only without an error.
         raise OperatorError(f"cannot use database {path}: it is not readable and writable")
+    raw = None
     try:
         raw = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",
@@ -137,14 +125,12 @@ def connect(path: Path, pragmas: tuple[str, ...], busy_timeout_seconds: float) -
             isolation_level=None,
             cached_statements=_STATEMENTS_KEPT,
         )
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
-    try:
         for pragma in pragmas:
             raw.execute(pragma).fetchall()
-        raw.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # A damaged file shows itself here.
+        raw.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # Fails if the file is damaged.
     except sqlite3.Error as error:
-        raw.close()
+        if raw is not None:
+            raw.close()
         raise unusable(path, error) from error
     return raw
 
@@ -157,7 +143,3 @@ def use_wal(path: Path, raw: sqlite3.Connection) -> None:
         raise unusable(path, error) from error
     if mode != "wal":
         raise OperatorError(f"cannot use database {path}: its file system does not support write-ahead logging")
-
-
-def _nothing() -> None:
-    """Do nothing: the errand that shows that all earlier ones have ended."""

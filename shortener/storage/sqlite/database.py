@@ -13,8 +13,8 @@ from shortener.config.sections import Storage
 from shortener.observe.histogram import Gauge
 from shortener.storage.data_dir import make_private_file
 from shortener.storage.sqlite.connection import SqliteThread, open_thread, reader_pragmas, writer_pragmas
-from shortener.storage.sqlite.readers import Readers, ReaderStats
-from shortener.storage.sqlite.writer import Writer, WriterStats
+from shortener.storage.sqlite.readers import Readers
+from shortener.storage.sqlite.writer import Writer
 from shortener.tasks import finish, lower_thread_priority
 
 T = TypeVar("T")
@@ -30,56 +30,36 @@ class SqliteDatabase:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self.transaction = writer.transaction
         self.read = readers.read
-        self._writer = writer
-        self._readers = readers
+        self.writer = writer
+        self.readers = readers
         self._closing: asyncio.Task[None] | None = None
-
-    @property
-    def writer_stats(self) -> WriterStats:
-        """Counters since the opening; they grow in place."""
-        return self._writer.stats
-
-    @property
-    def reader_stats(self) -> ReaderStats:
-        """Counters since the opening; they grow in place."""
-        return self._readers.stats
-
-    @property
-    def waiting_writes(self) -> int:
-        """How many units of work wait to be started."""
-        return self._writer.depth
-
-    @property
-    def waiting_reads(self) -> int:
-        """How many reads wait for a reader."""
-        return self._readers.depth
 
     def gauges(self) -> Iterator[Gauge]:
         """Yield what `/metrics` shows of reads and writes."""
-        writes, reads = self.writer_stats, self.reader_stats
+        writes, reads = self.writer.stats, self.readers.stats
         yield "shortener_commits_total", "Commits.", {}, lambda: writes.commits
         yield "shortener_writes_total", "Units of work committed.", {}, lambda: writes.units
         yield "shortener_commit_seconds", "Transactions, by the time they took.", {}, writes.commit_seconds
         yield "shortener_commit_units", "Transactions, by writes in them.", {}, writes.commit_units
         yield "shortener_writes_failed_total", "Writes that failed.", {}, lambda: writes.units_failed
-        yield "shortener_writes_waiting", "Units of work that wait.", {}, lambda: self.waiting_writes
+        yield "shortener_writes_waiting", "Units of work that wait.", {}, lambda: self.writer.depth
         yield "shortener_reads_total", "Database reads.", {}, lambda: reads.reads
         yield "shortener_read_seconds_total", "Time in reads.", {}, lambda: reads.read_seconds
-        yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: self.waiting_reads
+        yield "shortener_reads_waiting", "Reads that wait.", {}, lambda: self.readers.depth
 
     async def close(self) -> None:
-        """Refuse new work with `errors.Unavailable`, commit what waits, interrupt reads. May be called more than once.
+        """Refuse new work with `errors.Unavailable`, commit waiting work, interrupt reads. May be called again.
 
-        The end of the `open_database` block does it too, and then closes the connections.
+        The end of the `open_database` block does this too, and then closes the connections.
         """
         if self._closing is None:
-            self._writer.refuse()
+            self.writer.refuse()
             self._closing = asyncio.create_task(self._close())
         await finish(self._closing)
 
     async def _close(self) -> None:
-        await self._writer.close()
-        await self._readers.close()
+        await self.writer.close()
+        await self.readers.close()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the database can do wrong, and what callers hear of it."""
+"""What SQLite's errors mean to operators and to callers."""
 
 import logging
 import sqlite3
@@ -32,16 +32,15 @@ class UniqueViolation(Exception):  # noqa: N818 - named like the domain's errors
 
 
 def unusable(path: Path, error: sqlite3.Error) -> OperatorError:
-    """Return the operator's line for an error met while a database is opened or migrated."""
+    """Return the operator's line for an error that came while a database was opened or migrated."""
     return OperatorError(f"cannot use database {path}: {_HINTS.get(_primary_code(error), str(error))}")
 
 
 def raise_translated(error: sqlite3.Error) -> NoReturn:
-    """Raise what a statement's error means to its caller.
+    """Raise a statement's error as the caller knows it.
 
-    Raises `UniqueViolation`, `errors.Exhausted` (disk full) or `errors.Unavailable` (locked past the timeout, or a
-    read interrupted by the close). Whatever else the engine reports is a bug or a damaged file: it is logged and
-    raised as it is.
+    That is `UniqueViolation`, `errors.Exhausted` (the disk is full) or `errors.Unavailable` (locked past the timeout,
+    or a read that the close has interrupted). Other errors are bugs or a damaged file: logged, and raised unchanged.
     """
     if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
         raise UniqueViolation(str(error).partition(": ")[2]) from error

@@ -1,4 +1,4 @@
-"""Schema migrations: numbered SQL files, forward only, each applied in one transaction and remembered by checksum."""
+"""Schema migrations: numbered SQL files, forward only, each applied in one transaction and recorded by checksum."""
 
 import hashlib
 import re
@@ -55,8 +55,12 @@ def migrations_folder() -> Path:
     return (installed if installed.is_dir() else package.parent / "migrations") / "sqlite"
 
 
-def load_migrations(folder: Path) -> list[Migration]:
-    """Read all migrations in order. Raises `OperatorError` for a bad name or text, and for a gap in the numbers."""
+def load_migrations(folder: Path | None = None) -> list[Migration]:
+    """Read the migrations of a folder, by default this program's, in order.
+
+    Raises `OperatorError` for a bad name or text, and for a gap in the numbers.
+    """
+    folder = folder or migrations_folder()
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     except OSError as error:

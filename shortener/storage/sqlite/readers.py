@@ -1,4 +1,4 @@
-"""A small pool of readers: each read has one of them to itself, one thread hop long, in one snapshot."""
+"""A pool of readers: each read has one of them to itself and sees one snapshot."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from shortener import errors
 from shortener.storage.sqlite.connection import INTERRUPT_SECONDS, SqliteThread
 from shortener.storage.sqlite.faults import raise_translated
-from shortener.storage.sqlite.sql import Sql
+from shortener.storage.sqlite.sql import Sql, attempt
 
 T = TypeVar("T")
 
@@ -43,23 +43,20 @@ class _Read:
         self._unwanted = False
 
     def run(self) -> None:
-        """Run the query in a transaction of its own, on the thread. Keeps what it raises."""
+        """Run the query in a transaction of its own, on the thread, and keep its result or error."""
         try:
-            self._end()  # Only after an earlier ROLLBACK failed is there anything to end.
+            self._end()  # There is something to end only after a ROLLBACK has failed.
             self._raw.execute("BEGIN")
-            self._result = self._query(self._sql)
-        except StopIteration as error:
-            self._error = RuntimeError("StopIteration from a query")
-            self._error.__cause__ = error  # A future cannot carry it.
-        except BaseException as error:  # noqa: BLE001 - it goes to the caller, who alone can judge it
+        except sqlite3.Error as error:
             self._error = error
-        self._sql.close()
+        else:
+            self._result, self._error = attempt(self._query, self._sql)
         with self._gate:
-            self._ended = True  # From here on nothing interrupts: the connection is in good state for the next.
+            self._ended = True  # No interrupt from here on: it would hit the next read.
         self._end()
 
     def interrupt(self) -> None:
-        """Stop the statement that runs, if any, and let no other begin. Any thread may call it, again and again."""
+        """Stop the running statement, if any, and refuse others. Any thread may call it, repeatedly."""
         with self._gate:
             if not self._ended:
                 self._unwanted = True
@@ -80,12 +77,12 @@ class _Read:
 
     def _end(self) -> None:
         if self._raw.in_transaction:
-            with contextlib.suppress(sqlite3.Error):  # A snapshot has nothing to lose.
+            with contextlib.suppress(sqlite3.Error):  # There is nothing to lose in a read.
                 self._raw.execute("ROLLBACK")
 
 
 class Readers:
-    """Lends readers in order of arrival."""
+    """Gives readers to reads in order of arrival."""
 
     def __init__(self, threads: list[SqliteThread], *, queue_max: int) -> None:
         self.stats = ReaderStats()
@@ -126,7 +123,7 @@ class Readers:
         return cast(T, read.outcome())
 
     async def close(self) -> None:
-        """Turn away reads that wait, interrupt those that run; return when all readers are free."""
+        """Refuse waiting reads, interrupt running ones, and return when all readers are free."""
         self._closing = True
         for turn in self._waiting:
             if not turn.done():
@@ -138,7 +135,7 @@ class Readers:
             await asyncio.sleep(INTERRUPT_SECONDS)
 
     async def _turn(self) -> SqliteThread:
-        """Wait for a reader, behind those who came before."""
+        """Wait for a reader, in order of arrival."""
         if len(self._waiting) >= self._queue_max:
             raise errors.Exhausted("too many reads are waiting", overload=True)
         turn: asyncio.Future[SqliteThread] = asyncio.get_running_loop().create_future()
@@ -147,7 +144,7 @@ class Readers:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._give(turn.result())  # It was given and cancelled in one tick.
+                self._give(turn.result())  # It was given and cancelled in the same tick.
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise

@@ -1,8 +1,8 @@
-"""Statements in SQL, as stores see them."""
+"""Statements in SQL, as stores use them."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn, TypeAlias, cast
+from typing import NoReturn, TypeAlias, TypeVar, cast
 
 from shortener.storage.sqlite.faults import UniqueViolation, raise_translated
 from shortener.tx import Tx
@@ -14,14 +14,16 @@ Row: TypeAlias = tuple[Value, ...]
 _Execute: TypeAlias = Callable[[str, Sequence[Value]], sqlite3.Cursor]
 _ExecuteMany: TypeAlias = Callable[[str, Iterable[Sequence[Value]]], sqlite3.Cursor]
 
+S = TypeVar("S", bound="Sql")
+
 
 class Sql:
-    """Statements on a connection, for the time of one unit of work or one read, on the connection's own thread alone.
+    """Statements on a connection, for one unit of work or one read, on the connection's own thread.
 
-    Parameters are bound, never pasted into the text.
+    Values are bound as parameters, never part of the text.
     """
 
-    # The two bound methods are kept, not the connection: a statement costs one attribute look-up, and a closed
+    # It holds the two bound methods, not the connection: a statement costs one attribute look-up, and a closed
     # object refuses without a test on the hot path.
     __slots__ = ("_execute", "_execute_many")
 
@@ -30,7 +32,7 @@ class Sql:
         self._execute_many: _ExecuteMany = raw.executemany
 
     def rows(self, statement: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Run a statement and return all rows it gives (also those of RETURNING)."""
+        """Run a statement and return all its rows, those of RETURNING too."""
         try:
             return self._execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
@@ -71,7 +73,7 @@ class Sql:
 
 
 class SqlTx(Sql):
-    """`Tx` as stores see it: a unit of work on the writer's connection."""
+    """`Tx` as stores use it: a unit of work on the writer's connection."""
 
     __slots__ = ("_raw", "callbacks")
 
@@ -86,9 +88,23 @@ class SqlTx(Sql):
 
     def _failed(self, error: sqlite3.Error) -> NoReturn:
         if not self._raw.in_transaction:
-            # A full disk may end the whole transaction. Whatever the work did next would commit by itself.
+            # A full disk may end the whole transaction. Each later statement would commit by itself.
             self.close()
         super()._failed(error)
+
+
+def attempt(work: Callable[[S], object], statements: S) -> tuple[object, BaseException | None]:
+    """Run `work` on an open transaction and return its result, or the error that it raised; close the statements."""
+    try:
+        return work(statements), None
+    except StopIteration as error:  # A future cannot carry it.
+        wrapped = RuntimeError("StopIteration from a unit of work")
+        wrapped.__cause__ = error
+        return None, wrapped
+    except BaseException as error:  # noqa: BLE001 - it is raised to the caller, who decides
+        return None, error
+    finally:
+        statements.close()
 
 
 def _refuse(statement: str, parameters: Iterable[object]) -> NoReturn:
@@ -96,5 +112,5 @@ def _refuse(statement: str, parameters: Iterable[object]) -> NoReturn:
 
 
 def sql(tx: Tx) -> SqlTx:
-    """Look inside an opaque transaction. For stores alone."""
+    """Return the statements of a transaction; for stores alone."""
     return cast(SqlTx, tx)

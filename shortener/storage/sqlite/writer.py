@@ -1,4 +1,4 @@
-"""The one writer: takes what waits, runs it in one transaction on one thread hop, then answers everybody."""
+"""The one writer: runs all waiting units of work in one transaction on its thread, then answers their callers."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from shortener.config.sections import Storage
 from shortener.observe.histogram import FAST_SECONDS, SIZES, Histogram
 from shortener.storage.sqlite.connection import SqliteThread
 from shortener.storage.sqlite.faults import raise_translated
-from shortener.storage.sqlite.sql import SqlTx
+from shortener.storage.sqlite.sql import SqlTx, attempt
 from shortener.tasks import finish
 from shortener.tx import Tx
 
@@ -51,14 +51,7 @@ class _Unit:
 
     def run(self, raw: sqlite3.Connection) -> None:
         tx = SqlTx(raw)
-        try:
-            self.result = self.work(tx)
-        except StopIteration as error:
-            self.error = RuntimeError("StopIteration from a unit of work")
-            self.error.__cause__ = error  # A future cannot carry it.
-        except BaseException as error:  # noqa: BLE001 - it goes to the caller, who alone can judge it
-            self.error = error
-        tx.close()
+        self.result, self.error = attempt(self.work, tx)
         self.callbacks = tx.callbacks
 
     def answer(self) -> None:
@@ -71,7 +64,7 @@ class _Unit:
 
 
 class _Batch:
-    """Units that share one transaction. `run` is the writer's errand on the thread."""
+    """Units that share one transaction; `run` is run on the writer's thread."""
 
     def __init__(self, raw: sqlite3.Connection, units: list[_Unit]) -> None:
         self.units = units
@@ -85,14 +78,14 @@ class _Batch:
         started = time.perf_counter()
         try:
             self._run()
-        except BaseException as error:  # noqa: BLE001 - it goes to every caller of the batch
+        except BaseException as error:  # noqa: BLE001 - it is raised to every caller of the batch
             self.error = error
             self._undo()
         self.seconds = time.perf_counter() - started
         self.has_run = True
 
     def _run(self) -> None:
-        self._undo()  # Only after an earlier ROLLBACK failed is there anything to undo.
+        self._undo()  # There is something to undo only after a ROLLBACK has failed.
         self._execute("BEGIN IMMEDIATE")
         if len(self.units) == 1:
             self._run_unit(self.units[0])
@@ -115,7 +108,7 @@ class _Batch:
     def _run_unit(self, unit: _Unit) -> None:
         unit.run(self._raw)
         if not self._raw.in_transaction:
-            # The engine gave up the whole transaction (as it may on a full disk), or the work ended it itself.
+            # The engine ended the whole transaction, as it may on a full disk, or the work did.
             unit.error = unit.error or RuntimeError("a unit of work ended its transaction itself")
             raise unit.error
 
@@ -127,12 +120,12 @@ class _Batch:
 
     def _undo(self) -> None:
         if self._raw.in_transaction:
-            with contextlib.suppress(sqlite3.Error):  # The error that led here is the one to report.
+            with contextlib.suppress(sqlite3.Error):  # The earlier error is the one to report.
                 self._raw.execute("ROLLBACK")
 
 
 class Writer:
-    """Queues units of work and commits them in groups. Opened by `start`, ended by `close`."""
+    """Queues units of work and commits them in groups, between `start` and `close`."""
 
     def __init__(self, thread: SqliteThread, settings: Storage) -> None:
         self.stats = WriterStats()
@@ -141,7 +134,7 @@ class Writer:
         self._waiting: OrderedDict[_Unit, None] = OrderedDict()
         self._enough = 1  # units that wake the task
         self._wake: asyncio.Future[None] | None = None
-        self._company = 0  # units the next batch may hope for
+        self._expected = 0  # units that the next batch waits for, for a short time
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -167,7 +160,7 @@ class Writer:
         unit = _Unit(work, asyncio.get_running_loop().create_future())
         self._waiting[unit] = None
         if len(self._waiting) >= self._enough:
-            self._rouse()
+            self._wake_up()
         try:
             return cast(T, await unit.done)
         except asyncio.CancelledError:
@@ -175,9 +168,9 @@ class Writer:
             raise
 
     def refuse(self) -> None:
-        """Take no new units from now on."""
+        """Refuse new units from now on."""
         self._closing = True
-        self._rouse()
+        self._wake_up()
 
     async def close(self) -> None:
         """Commit the units that wait, and end the task."""
@@ -192,25 +185,25 @@ class Writer:
                 if units:
                     await self._commit(units)
         finally:
-            self._closing = True  # Also when somebody cancels this task: nobody may wait for ever.
+            self._closing = True  # Also when this task is cancelled: no caller may wait for ever.
             for unit in self._waiting:
                 unit.error = errors.Unavailable("the database is closed")
                 unit.answer()
             self._waiting.clear()
 
     async def _have_units(self) -> bool:
-        """Wait for work, and under load a little longer for more; False when all is done and the end has come."""
+        """Wait for units, and under load a little longer for more; False when it is closing and none are left."""
         if not self._waiting and not self._closing:
             await self._sleep(1, None)
-        if not self._closing and len(self._waiting) < self._company:
-            await self._sleep(self._company, self._settings.gather_seconds)
+        if not self._closing and len(self._waiting) < self._expected:
+            await self._sleep(self._expected, self._settings.gather_seconds)
         return bool(self._waiting) or not self._closing
 
     async def _sleep(self, enough: int, seconds: float | None) -> None:
         """Wait until `enough` units wait, the close begins, or the time is over."""
         loop = asyncio.get_running_loop()
         self._wake, self._enough = loop.create_future(), enough
-        timer = None if seconds is None else loop.call_later(seconds, self._rouse)
+        timer = None if seconds is None else loop.call_later(seconds, self._wake_up)
         try:
             await self._wake
         finally:
@@ -218,7 +211,7 @@ class Writer:
             if timer is not None:
                 timer.cancel()
 
-    def _rouse(self) -> None:
+    def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -235,9 +228,9 @@ class Writer:
         try:
             await self._thread.run(batch.run)
         finally:
-            # Those who are answered now may come again, beside those who came meanwhile. A lone caller never waits.
+            # Callers answered now are likely to come again, beside those that wait. A single caller never waits.
             callers = len(units) + len(self._waiting)
-            self._company = min(callers, self._settings.batch_max) if callers > 1 else 0
+            self._expected = min(callers, self._settings.batch_max) if callers > 1 else 0
             self._answer(batch)
 
     def _answer(self, batch: _Batch) -> None:
@@ -267,12 +260,12 @@ def _call_back(callbacks: list[Callable[[], None]]) -> None:
     for callback in callbacks:
         try:
             callback()
-        except Exception:  # noqa: BLE001 - the write is durable; a bad callback may harm nobody
+        except Exception:  # noqa: BLE001 - the write is durable, and other callers wait for theirs
             _log.exception("a callback after a commit failed")
 
 
 def _copied(error: BaseException) -> BaseException:
-    """Return an error of its own for each caller: a traceback grows wherever its exception is raised."""
+    """Return a copy for one caller: a traceback grows each time its exception is raised."""
     if isinstance(error, errors.Failure | sqlite3.Error):
         own: BaseException = copy.copy(error)
     else:
