@@ -91,7 +91,8 @@ class JwtTokens:
 
         No header with `jwk`, `jku`, `crit` or anything else beyond our own three names gets further than this.
         """
-        header = _json_object(_decoded(token.partition(".")[0]))
+        segment = token.partition(".")[0]
+        header = _json_object(base64.b64decode(segment + "=" * (-len(segment) % 4), altchars="-_", validate=True))
         if not header.keys() <= _HEADER_NAMES or header.get("alg") != _ALGORITHM or header.get("typ", _TYPE) != _TYPE:
             raise ValueError("not a header of ours")
         return self._keys[_text(header, "kid")]
@@ -118,10 +119,6 @@ class JwtTokens:
 def key_id(key: bytes) -> str:
     """Return the `kid` of a key: 16 hexadecimal digits of its SHA-256, which tell nothing of a random key."""
     return hashlib.sha256(key).hexdigest()[:16]
-
-
-def _decoded(segment: str) -> bytes:
-    return base64.b64decode(segment + "=" * (-len(segment) % 4), altchars="-_", validate=True)
 
 
 def _json_object(data: bytes) -> dict[str, object]:

@@ -62,8 +62,7 @@ def restore(
 def verify(
     settings: Config,
     directory: Annotated[
-        Path | None,
-        typer.Argument(help="A backup to check. [default: the configured data directory]", metavar="[DIR]"),
+        Path | None, typer.Argument(help="A backup to check. [default: the configured data directory]", metavar="[DIR]")
     ] = None,
 ) -> Answer:
     """Check the data, or a backup of it.

@@ -100,14 +100,11 @@ def shares(title: str, rows: Sequence[Share], *, rows_max: int) -> None:
     line((title, "bold"))
     width = max(len(row.name) for row in rows[:rows_max])
     for row in rows[:rows_max]:
-        bar = f"  {_bar(row.percentage)}" if is_terminal() else ""
+        length = max(1, round(row.percentage * _BAR_WIDTH / 100))
+        bar = f"  {_eighths()[-1] * length}" if is_terminal() else ""
         line((f"  {row.name:<{width}}  {row.count:>8}  {row.percentage:5.1f} %", ""), (bar, "cyan"))
     if len(rows) > rows_max:
         line((f"  and {len(rows) - rows_max} more", ""))
-
-
-def _bar(percentage: float) -> str:
-    return _eighths()[-1] * max(1, round(percentage * _BAR_WIDTH / 100))
 
 
 def _eighths() -> str:

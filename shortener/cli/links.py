@@ -68,8 +68,7 @@ Code = Annotated[
     ),
 ]
 OutPath: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="File to write: .png or .svg; - is standard output.", metavar="FILE"),
+    Path | None, typer.Option("--out", "-o", help="File to write: .png or .svg; - is standard output.", metavar="FILE")
 ]
 
 link = typer.Typer(help="Single links.", no_args_is_help=True, rich_markup_mode=None)

@@ -139,9 +139,7 @@ def _out_file(path: Path) -> Iterator[TextIO]:
 @user.command("erase")
 @on_service
 def erase_user(
-    service: Service,
-    account: Account,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    service: Service, account: Account, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> Answer:
     """Remove an account with all its links and their statistics, for good.
 

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from shortener.rest import operations as ops
 from shortener.rest.problems import problems
 from shortener.rest.server import HttpServer
 from shortener.rpc.callers import callers_of
-from shortener.rpc.guard import Admits, Service, guarded, holders_of, mounted
+from shortener.rpc.guard import Service, guarded, holders_of, mounted
 from shortener.rpc.health import SERVICE as HEALTH
 from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import server as h2
@@ -129,8 +129,12 @@ async def _start_rpc(stack: AsyncExitStack, servers: Servers, token: str, contex
             observe=servers.metrics.rpc.observe,
             requests=servers.requests,
         )
-        admits = holders_of(token, open_services) if token else None
-        server = _rpc_server(app, guards, admits)
+        server: RpcServer
+        if grpc.server == "grpclib":
+            server = StockServer(guards)
+        else:
+            admits = holders_of(token, open_services) if token else None
+            server = h2.RpcServer(guards, grpc, admits=admits, is_exempt=app.core.client_addresses.is_proxy)
         await server.start("", 0, ssl=context, sock=sock)
         servers.rpc[name] = server
 
@@ -180,10 +184,3 @@ async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
             trusted_proxies=app.core.config.analytics.trusted_proxies,
         )
     )
-
-
-def _rpc_server(app: App, services: Sequence[Service], admits: Admits | None) -> RpcServer:
-    grpc = app.core.config.grpc
-    if grpc.server == "grpclib":
-        return StockServer(services)
-    return h2.RpcServer(services, grpc, admits=admits, is_exempt=app.core.client_addresses.is_proxy)
