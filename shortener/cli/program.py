@@ -92,7 +92,8 @@ def serve(path: ConfigPath = None) -> None:
     """
     settings = load(path)
     from shortener.observe import log  # noqa: PLC0415 - only this command needs the servers
-    from shortener.server.sockets import bind, take_over  # noqa: PLC0415 - as above
+    from shortener.server.sockets import bind  # noqa: PLC0415 - as above
+    from shortener.server.systemd import take_over  # noqa: PLC0415 - as above
 
     log.set_up(settings.log.level, settings.log.format)
     # Bound before the bulk of the program is even loaded: a busy port shows itself at once, callers can queue.

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import socket
 import ssl as tls
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from shortener.net.places import Connection, ListenerLimits, Place, Places, Silent
+from shortener.observe.histogram import Gauge
 from shortener.observe.log import OncePerSecond
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,13 @@ _TLS_SECONDS = 1.0  # for clients that were waiting in the queue when the listen
 _CLOSE_SECONDS = 1.0
 _ACCEPT_TURNS = 3  # of the loop, from an accepted socket to `connection_made`
 _SWEPT_AT_ONCE = 1000
+
+
+_COUNTS = {
+    "refused": "Connections refused: too many were open.",
+    "evicted": "Connections closed to make room, for others or for what waits to be sent to others.",
+    "timed_out": "Connections closed because the client was too slow.",
+}
 
 
 class Listener:
@@ -97,6 +106,13 @@ class Listener:
     def evicted(self) -> int:
         """How many connections were closed to make room, for others or for what is held for others."""
         return self._places.evicted
+
+    def gauges(self, name: str) -> Iterator[Gauge]:
+        """Yield what `/metrics` shows of this listener, under its name of the ready line."""
+        labels = {"listener": name}
+        yield "shortener_connections", "Open connections, by listener.", labels, lambda: len(self.connections)
+        for count, meaning in _COUNTS.items():
+            yield f"shortener_connections_{count}_total", meaning, labels, partial(getattr, self, count)
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> Place:
         """Know a connection until it is `lost`, and give it a place; without one it must do nothing more."""

@@ -28,7 +28,7 @@ from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import server as h2
 from shortener.rpc.reflection import reflection
 from shortener.rpc.stock import StockServer
-from shortener.server import gauges, tls
+from shortener.server import tls
 from shortener.server.sockets import NAMES, Sockets
 from shortener.tasks import finish
 from shortener.version import __version__
@@ -92,8 +92,9 @@ async def open_servers(config: Config, sockets: Sockets) -> AsyncIterator[Server
         await _start_redirect(stack, servers)
         await _start_gateway(stack, servers)
         await _start_rpc(stack, servers, token, context)
-        shown = (gauges.of_redirects(servers.redirect), gauges.of_listeners(servers.listeners))
-        for each in (app.core.gauges, *shown, servers.requests.gauges(), servers.lag.gauges()):
+        shown = [listener.gauges(name) for name, listener in servers.listeners.items()]
+        shown += [servers.redirect.traffic.gauges(), servers.requests.gauges(), servers.lag.gauges()]
+        for each in (app.core.gauges, *shown):
             servers.metrics.watch(each)
         servers.serving.start()
         try:

@@ -18,7 +18,8 @@ from shortener.observe.log import OncePerSecond
 from shortener.server import ready
 from shortener.server.descriptors import within_open_files
 from shortener.server.listeners import Servers, open_servers
-from shortener.server.sockets import Sockets, notify
+from shortener.server.sockets import Sockets
+from shortener.server.systemd import notify
 from shortener.storage import files
 from shortener.storage.data_dir import lock_data_dir
 from shortener.storage.sqlite.migrate import load_migrations, migrate, pending

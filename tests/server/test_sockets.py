@@ -12,7 +12,8 @@ from shortener.config.loading import ConfigError
 from shortener.config.sections import Config, Gateway, Grpc, Redirect
 from shortener.errors import OperatorError
 from shortener.server import sockets as listen
-from shortener.server.sockets import NAMES, bind, notify, take_over
+from shortener.server.sockets import NAMES, bind
+from shortener.server.systemd import notify, take_over
 
 FIRST = 200
 
