@@ -11,7 +11,7 @@ import pytest
 from shortener.config.loading import ConfigError
 from shortener.config.sections import Config, Gateway, Grpc, Redirect
 from shortener.errors import OperatorError
-from shortener.server import sockets as listen
+from shortener.server import systemd
 from shortener.server.sockets import NAMES, bind
 from shortener.server.systemd import notify, take_over
 
@@ -23,7 +23,7 @@ Hand = Callable[..., dict[str, str]]
 @pytest.fixture
 def hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hand]:
     """Puts copies of sockets where they are handed over, and gives the environment that says so."""
-    monkeypatch.setattr(listen, "HANDED_FIRST", FIRST)
+    monkeypatch.setattr(systemd, "HANDED_FIRST", FIRST)
     numbers: list[int] = []
 
     def give(*files: int, names: str | None = None, count: object = None) -> dict[str, str]:
