@@ -220,6 +220,8 @@ class HttpConnection(web.RequestHandler):
         self._since, self._waits_for_head = self._listener.tick, bool(self._input)
         if is_unread or (is_last and self._faulty):
             self._part()
+        if self.pending:
+            await asyncio.sleep(0)  # From Python 3.12 on aiohttp would hold the loop until all requests are answered.
         return result
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:

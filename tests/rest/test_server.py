@@ -165,6 +165,25 @@ async def test_a_connection_beyond_the_limit_takes_the_place_of_one_that_idles(m
             assert await idle.closed() == b""
 
 
+async def test_others_have_their_turn_between_requests_of_one_connection() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with running() as (site, _), peer(site) as opened:
+        await opened.ask()
+        counting = asyncio.create_task(count())
+        opened.writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        for _ in range(100):
+            await opened.answer()
+        counting.cancel()
+    assert turns > 100
+
+
 async def test_drain_answers_what_comes_and_loses_nothing() -> None:
     async with running() as (site, _), peer(site) as idle, peer(site) as asking, peer(site) as busy:
         assert site.server is not None
