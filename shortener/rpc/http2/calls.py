@@ -66,6 +66,7 @@ class ConnectionCalls:
         self._decoder = Decoder(table_size_max=HEADER_TABLE_SIZE, list_size_max=grpc.header_list_size_max)
         self._heads: dict[bytes, Head] = {}
         self._postponed: deque[Stream] = deque()
+        self._turns: deque[asyncio.Future[None]] = deque()
         self._uncredited = 0  # bytes of the connection's window that the client does not know to be free again
         self._closed: dict[int, bool] = {}  # id -> whether we reset it, and so may still hear of it
         self._closed_before: dict[int, bool] = {}
@@ -233,6 +234,21 @@ class ConnectionCalls:
             stream.task = None
             self.running -= 1
             self.make_room()
+
+    async def turn(self) -> None:
+        """Wait for a turn of the loop in which no other streaming call of this connection goes on."""
+        waiter = self._shared.loop.create_future()
+        self._turns.append(waiter)
+        if len(self._turns) == 1:
+            self._shared.loop.call_soon(self._next_turn)
+        await waiter
+
+    def _next_turn(self) -> None:
+        waiter = self._turns.popleft()
+        if not waiter.done():  # its handler may be cancelled
+            waiter.set_result(None)
+        if self._turns:
+            self._shared.loop.call_soon(self._next_turn)
 
     def consumed(self, stream: Stream, size: int) -> None:
         """Release `size` bytes of a call's request: the handler has them, or nobody needs them."""

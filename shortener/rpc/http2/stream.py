@@ -29,6 +29,9 @@ class Owner(Protocol):
     outbound: Outbound
     transport: asyncio.Transport
 
+    async def turn(self) -> None:
+        """Wait for other calls and connections to have their turn."""
+
     def consumed(self, stream: "Stream", size: int) -> None:
         """Release `size` bytes of the request, prefixes included."""
 
@@ -135,7 +138,7 @@ class Stream:
         if inbox is None:
             return None
         if inbox and self._taken:
-            await asyncio.sleep(0)
+            await self._calls.turn()
         while not inbox:
             if self.over:
                 raise StreamTerminatedError("the call is over")
