@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 Clock = Callable[[], int]
 
-
-def system_clock() -> int:
-    """Return the wall clock's time in Unix seconds."""
-    return int(time.time())
+system_clock: Final[Clock] = map(int, iter(time.time, None)).__next__
+"""Returns the wall clock's time in Unix seconds: `int(time.time())` without a Python frame, for the hot paths."""

@@ -14,7 +14,6 @@ from shortener.links.destination import OwnAddresses, parse_destination
 from shortener.links.model import (
     Created,
     EventKind,
-    Link,
     LinkDetails,
     LinkDraft,
     LinkEvent,
@@ -130,15 +129,6 @@ class LinkService:
     async def details(self, short_code: str, *, owner_id: str | None = None) -> LinkDetails:
         """Return what `get` returns, but for the counters."""
         return (await self.get(short_code, owner_id=owner_id)).details
-
-    async def resolve(self, short_code: str) -> Link:
-        """Return a live link. Raises `errors.NotFound` for unknown codes, `errors.Gone` for expired or deleted ones."""
-        link = await self._cache.find(parse_short_code(short_code))
-        if link is None:
-            raise unknown_link()
-        if not is_live(link, self._clock()):
-            raise errors.Gone("the link was deleted" if link.deleted_at else "the link has expired")
-        return link
 
     async def page(self, owner_id: str, *, limit: int, offset: int) -> LinkPage:
         """Return one page of an owner's links, newest first: expired ones included, deleted ones not.

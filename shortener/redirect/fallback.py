@@ -8,7 +8,7 @@ from shortener.net.http import HttpConnection, HttpLimits, NotHttpError
 from shortener.net.listener import Listener
 from shortener.net.places import Connection
 from shortener.redirect.handler import error_response
-from shortener.redirect.settings import Traffic
+from shortener.redirect.state import Traffic
 
 
 class Answered(Protocol):

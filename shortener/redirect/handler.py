@@ -10,28 +10,24 @@ from time import perf_counter
 from aiohttp import web
 
 from shortener import errors
-from shortener.clock import Clock
-from shortener.ids import NewId
-from shortener.links.model import Link, is_live
+from shortener.links.model import Link
 from shortener.net.accept import prefers_problem
 from shortener.net.addresses import ClientAddresses
 from shortener.net.statuses import http_status
-from shortener.observe.request_log import RequestLog
 from shortener.redirect import pages
 from shortener.redirect.answer import CACHE_CONTROL, SERVER, RedirectAnswer
-from shortener.redirect.batch import ROUTE, Observe
-from shortener.redirect.counting import Counting
+from shortener.redirect.batch import ROUTE, Counting
+from shortener.redirect.decision import Decide, Decision, Visit
 from shortener.redirect.head import decoded_path, short_code_at
-from shortener.redirect.icon import favicon
-from shortener.redirect.ports import Misses, Peek, Resolve, Settled, Withheld
-from shortener.redirect.settings import Traffic
+from shortener.redirect.ports import RedirectPorts
+from shortener.redirect.state import Traffic
 
 log = logging.getLogger(__name__)
 
 _FIXED: dict[str, tuple[str, bytes, int]] = {
     "/": (pages.HTML_TYPE, pages.HOME, 300),
     "/robots.txt": ("text/plain; charset=utf-8", pages.ROBOTS, 86_400),
-    "/favicon.ico": ("image/x-icon", favicon(), 86_400),
+    "/favicon.ico": ("image/x-icon", pages.FAVICON, 86_400),
 }
 """Path to media type, content and the seconds it may be kept."""
 
@@ -41,36 +37,22 @@ class RedirectHandler:
 
     def __init__(
         self,
+        ports: RedirectPorts,
         *,
-        resolve: Resolve,
-        peek: Peek,
-        misses: Misses | None,
+        decide: Decide,
         counting: Counting,
-        settled: Settled | None,
-        withheld: Withheld | None,
         answer: RedirectAnswer,
         addresses: ClientAddresses,
         traffic: Traffic,
-        clock: Clock,
-        new_id: NewId,
         timeout_seconds: float,
-        observe: Observe,
-        requests: RequestLog,
     ) -> None:
-        self._resolve = resolve
-        self._peek = peek
-        self._misses = misses
+        self._ports = ports
+        self._decide = decide
         self._counting = counting
-        self._settled = settled
-        self._withheld = withheld
         self._answer = answer
         self._addresses = addresses
         self._traffic = traffic
-        self._clock = clock
-        self._new_id = new_id
         self._timeout_seconds = timeout_seconds
-        self._observe = observe
-        self._requests = requests
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -83,18 +65,17 @@ class RedirectHandler:
         except TimeoutError:
             response = self._error(request, 504)
         except Exception:  # the text of an unexpected exception must not leave the process
-            request_id = self._new_id()
+            request_id = self._ports.new_id()
             log.exception("redirect failed", extra={"request_id": request_id})
             response = self._error(request, 500, request_id=request_id)
         if self._traffic.draining:
             response.force_close()
         seconds = perf_counter() - started
-        self._observe("slow", str(response.status), seconds, 1)
-        if seconds >= self._requests.least_seconds:
+        self._ports.observe("slow", str(response.status), seconds, 1)
+        requests = self._ports.requests
+        if seconds >= requests.least_seconds:
             size = response.content_length
-            self._requests.add(
-                "redirect", _route_of(request), response.status, seconds, request_id=request_id, size=size
-            )
+            requests.add("redirect", _route_of(request), response.status, seconds, request_id=request_id, size=size)
         return response
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
@@ -110,60 +91,52 @@ class RedirectHandler:
         return await self._redirect(request, short_code)
 
     async def _redirect(self, request: web.BaseRequest, short_code: str) -> web.Response:
-        link = await self._find(request, short_code)
-        now = self._clock()
-        if not is_live(link, now):
-            raise errors.Gone("no longer available")
-        if self._withheld is not None and self._withheld(link):
+        visit = _visit_of(request)
+        address = self._addresses.client(request.remote or "", visit.forwarded)
+        link = await self._find(short_code, address)
+        now = self._ports.clock()
+        decision = self._decide(link, visit, now)
+        if decision is Decision.GONE:
+            return self._error(request, 410)
+        if link is None or decision is Decision.UNKNOWN:
+            if self._ports.misses is not None:
+                self._ports.misses.miss(address)
+            return self._error(request, 404)
+        if decision is Decision.WARNING:
             self._traffic.withheld += 1
             return _warning(link.destination, request.headers.get("Accept", ""))
         if not link.is_plain:
             raise ValueError("a stored destination is not plain ASCII")
         if request.method == "GET":
-            await self._count(request, link)
+            await self._count(link, address, visit)
         self._traffic.slow += 1
         answer = self._answer
         return web.Response(status=answer.status, reason=answer.reason, headers=answer.headers(link.destination, now))
 
-    async def _find(self, request: web.BaseRequest, short_code: str) -> Link:
+    async def _find(self, short_code: str, address: str) -> Link | None:
         """Return the link. Who has asked for too many unknown codes is refused before any look-up but in memory."""
-        misses = self._misses
-        is_over = misses is not None and misses.are_too_many(self._address(request))
-        if misses is not None and is_over and self._peek(short_code) is None:
-            misses.check_misses(self._address(request))
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._resolve(short_code)
-        except errors.NotFound:
-            if misses is not None:
-                misses.miss(self._address(request))
-            raise
+        misses = self._ports.misses
+        if misses is not None and misses.are_too_many(address) and self._ports.peek(short_code) is None:
+            misses.check_misses(address)
+        async with asyncio.timeout(self._timeout_seconds):
+            return await self._ports.find(short_code)
 
-    def _address(self, request: web.BaseRequest) -> str:
-        forwarded = tuple(request.headers.getall("X-Forwarded-For", ()))
-        return self._addresses.client(request.remote or "", forwarded)
-
-    async def _count(self, request: web.BaseRequest, link: Link) -> None:
-        headers = request.headers
-        address = self._address(request)
-        self._counting.offer(link, address, headers.get("User-Agent", ""), headers.get("Referer", ""))
+    async def _count(self, link: Link, address: str, visit: Visit) -> None:
+        self._counting.offer(link, address, visit)
         self._counting.flush()
-        if self._settled is not None:
+        if self._ports.settled is not None:
             with suppress(TimeoutError):  # the click is in the kernel: a disk that hangs does not cost the redirect
                 async with asyncio.timeout(self._timeout_seconds):
-                    await self._settled()
+                    await self._ports.settled()
 
     def _failed(self, request: web.BaseRequest, failure: errors.Failure) -> web.Response:
-        status = http_status(failure)
-        if status == 400:
-            status = 404  # a code that cannot be is a code that is not
         headers = {}
         if isinstance(failure, errors.Exhausted):
             headers["Retry-After"] = str(failure.retry_after_seconds)
         elif isinstance(failure, errors.Unavailable):
             headers["Retry-After"] = "1"
             log.warning("redirect unavailable", extra={"reason": failure.message})
-        return self._error(request, status, headers)
+        return self._error(request, http_status(failure), headers)
 
     def _error(
         self, request: web.BaseRequest, status: int, headers: dict[str, str] | None = None, *, request_id: str = ""
@@ -178,6 +151,12 @@ class RedirectHandler:
         elif status != 405:
             traffic.failed += 1
         return error_response(status, headers, request_id=request_id, accept=request.headers.get("Accept", ""))
+
+
+def _visit_of(request: web.BaseRequest) -> Visit:
+    headers = request.headers
+    forwarded = tuple(headers.getall("X-Forwarded-For", ()))
+    return Visit(headers.get("User-Agent", ""), headers.get("Referer", ""), forwarded)
 
 
 def _path_of(request: web.BaseRequest) -> str:

@@ -3,8 +3,9 @@
 Everything here is stricter than aiohttp's parser: what is accepted here means the same there (RFC 9112).
 """
 
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
+
+from shortener.redirect.decision import Visit
 
 BLANK_LINE = b"\r\n\r\n"
 LINE_MAX = 4096
@@ -45,18 +46,6 @@ _NOT_PLAIN = frozenset(
     }
 )
 """Fields that frame a message or change the connection: with one of them a request is not plain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """What the redirect wants to know of a request's header fields; texts are empty when not sent.
-
-    `forwarded` are the values of the X-Forwarded-For lines, in order.
-    """
-
-    user_agent: str
-    referrer: str
-    forwarded: tuple[str, ...]
 
 
 def short_code_in(line: bytes) -> str:
@@ -116,7 +105,7 @@ def may_become_plain(start: bytes) -> bool:
     return start.count(b"\n") == pairs and start.count(b"\r") - start.endswith(b"\r") == pairs
 
 
-def read_fields(block: bytes) -> Fields | None:
+def read_fields(block: bytes) -> Visit | None:
     """Return what the header lines in `block` say; None unless they are those of a plain request without a body.
 
     `block` is all that follows the request line's CR LF, and must end with the blank line, nothing after it.
@@ -145,6 +134,6 @@ def read_fields(block: bytes) -> Fields | None:
     host = found.get(b"host", b"")
     if not host or host.translate(None, _HOST_BYTES):
         return None
-    return Fields(
+    return Visit(
         found.get(b"user-agent", b"").decode("ascii"), found.get(b"referer", b"").decode("ascii"), tuple(forwarded)
     )

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 from html import escape
+from importlib import resources
+from string import Template
 
 from shortener.errors import Code
 from shortener.net import statuses
@@ -12,18 +14,13 @@ from shortener.rest.problems import HTTP_PROBLEMS
 HTML_TYPE = "text/html; charset=utf-8"
 PROBLEM_TYPE = "application/problem+json"
 
-_STYLE = (
-    ":root{color-scheme:light dark;--ink:#1d2430;--soft:#56606f;--paper:#fbfaf8;--line:#1e5ac8}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e8eaee;--soft:#a3adbb;--paper:#14171c;--line:#7aa7ff}}"
-    "*{box-sizing:border-box}"
-    "body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--paper);"
-    "color:var(--ink);font:1.0625rem/1.6 system-ui,sans-serif}"
-    "main{max-width:34rem;border-left:.25rem solid var(--line);padding-left:1.25rem}"
-    "h1{margin:0 0 .5rem;font-size:1.6rem;line-height:1.25}"
-    "p{margin:.5rem 0}"
-    ".small{color:var(--soft);font-size:.9rem;overflow-wrap:anywhere}"
-)
+_FILES = resources.files(__package__)
+_PAGE = _FILES.joinpath("page.html").read_text("utf-8")
+_STYLE = _PAGE.partition("<style>")[2].partition("</style>")[0]
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+FAVICON = _FILES.joinpath("favicon.ico").read_bytes()
+"""Two links of a chain."""
 
 HTML_HEADERS = {
     "Content-Security-Policy": (
@@ -47,13 +44,8 @@ ROBOTS = (
 def page(title: str, *paragraphs: str, small: str = "") -> bytes:
     """Return one HTML page. All texts are escaped; `small` is set apart below the rest."""
     body = "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
-    note = f'<p class="small">{escape(small)}</p>' if small else ""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{escape(title)}</title>\n<link rel="icon" href="/favicon.ico">\n<style>{_STYLE}</style>\n</head>\n'
-        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n{note}</main>\n</body>\n</html>\n"
-    ).encode()
+    note = f'\n<p class="small">{escape(small)}</p>' if small else ""
+    return Template(_PAGE).substitute(title=escape(title), body=body + note).encode()
 
 
 HOME = page(

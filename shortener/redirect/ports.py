@@ -1,45 +1,40 @@
 """What the redirect server needs from the outside."""
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
+from shortener.clock import Clock
+from shortener.ids import NewId
 from shortener.links.model import Link
+from shortener.observe.request_log import OFF, RequestLog
 
+Find: TypeAlias = Callable[[str], Awaitable[Link | None]]
+"""Returns the link of a short code, live or not, wherever it is kept; None for a code that was never in use.
 
-class Resolve(Protocol):
-    """Finds the live link of a short code, wherever it is kept."""
+Raises `errors.Unavailable` or `errors.Exhausted` when the store cannot answer now.
+"""
 
-    async def __call__(self, short_code: str) -> Link:
-        """Return the link.
+Peek: TypeAlias = Callable[[str], Link | None]
+"""Returns the link of a short code if it is in memory; None says nothing about whether it exists. Never waits."""
 
-        Raises `errors.NotFound` for a code that was never in use, `errors.Gone` for an expired or deleted link,
-        `errors.Unavailable` or `errors.Exhausted` when the store cannot answer now.
-        """
+LookUp: TypeAlias = Callable[[str], asyncio.Future[Link | None] | None]
+"""Begins to look up a short code that is not in memory, and returns what will be the link, or None for a code that was
+never in use; its failure says nothing.
 
+None instead of a future: not now, or it is known already that there is none. Never waits. Others have the same future:
+it must not be cancelled.
+"""
 
-class Peek(Protocol):
-    """Looks a short code up in memory alone."""
+Withheld: TypeAlias = Callable[[Link], bool]
+"""Tells whether visitors get a warning instead of this link's redirect. Never waits, and is quick."""
 
-    def __call__(self, short_code: str) -> Link | None:
-        """Return the link if it is at hand, live or not; None says nothing about whether it exists. Never waits."""
+Settled: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when all clicks flushed so far are on the disk, or cannot be brought there."""
 
-
-class LookUp(Protocol):
-    """Begins to look a short code up that is not at hand."""
-
-    def __call__(self, short_code: str) -> "asyncio.Future[Link | None] | None":
-        """Return what will be the link, or None for a code that was never in use; its failure says nothing.
-
-        None instead of a future: not now, or it is known already that there is none. Never waits. Others have
-        the same future: it must not be cancelled.
-        """
-
-
-class Withheld(Protocol):
-    """Judges live links."""
-
-    def __call__(self, link: Link) -> bool:
-        """Tell whether visitors get a warning instead of this link's redirect. Never waits, and is quick."""
+Observe: TypeAlias = Callable[[str, str, float, int], None]
+"""Told of answers: the lane (fast or slow), the status, the seconds each took, and how many."""
 
 
 class Clicks(Protocol):
@@ -72,8 +67,27 @@ class Misses(Protocol):
         """Count one unknown code."""
 
 
-class Settled(Protocol):
-    """Waits until flushed clicks are as safe as the operator wants them."""
+def _observe_nothing(lane: str, status: str, seconds: float, times: int) -> None:
+    pass
 
-    async def __call__(self) -> None:
-        """Return when all clicks flushed so far are on the disk, or cannot be brought there."""
+
+@dataclass(frozen=True, slots=True)
+class RedirectPorts:
+    """All of it.
+
+    With `look_up` the lane waits for links that `peek` does not have; without, aiohttp does. With `settled` each
+    redirect waits for it after its click was flushed; since the lane does not wait, aiohttp then answers everything.
+    Without `misses` anyone may ask for as many unknown codes as they like.
+    """
+
+    find: Find
+    peek: Peek
+    clicks: Clicks
+    clock: Clock
+    new_id: NewId
+    look_up: LookUp | None = None
+    settled: Settled | None = None
+    withheld: Withheld | None = None
+    misses: Misses | None = None
+    observe: Observe = _observe_nothing
+    requests: RequestLog = OFF

@@ -15,6 +15,7 @@ from shortener.net.listener import Listener
 from shortener.observe.loop_lag import LoopLag
 from shortener.observe.metrics import Metrics
 from shortener.observe.request_log import OFF, RequestLog, open_request_log
+from shortener.redirect.ports import RedirectPorts
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from shortener.rest import cors, gateway, openapi
 from shortener.rest import docs as docspage
@@ -165,23 +166,27 @@ DESCRIPTION = (
 
 async def _start_redirect(stack: AsyncExitStack, servers: Servers) -> None:
     app = servers.app
+    config = app.core.config
+    ports = RedirectPorts(
+        find=app.cache.find,
+        peek=app.cache.links.peek,
+        look_up=app.cache.links.look_up,
+        clicks=app.clicks,
+        withheld=app.screen.withholds if app.screen is not None else None,
+        settled=app.clicks.settled if config.clicks.durability == "power" else None,
+        misses=app.core.limits,
+        clock=app.core.clock,
+        new_id=app.core.new_id,
+        observe=servers.metrics.redirect.observe,
+        requests=servers.requests,
+    )
     servers.redirect = await stack.enter_async_context(
         open_redirect_server(
+            ports,
+            config.redirect,
             host="",
             port=0,
             sock=servers.sockets.by_name["redirect"],
-            resolve=app.links.resolve,
-            peek=app.cache.links.peek,
-            look_up=app.cache.links.look_up,
-            clicks=app.clicks,
-            withheld=app.screen.withholds if app.screen is not None else None,
-            settled=app.clicks.settled if app.core.config.clicks.durability == "power" else None,
-            misses=app.core.limits,
-            clock=app.core.clock,
-            new_id=app.core.new_id,
-            observe=servers.metrics.redirect.observe,
-            requests=servers.requests,
-            settings=app.core.config.redirect,
-            trusted_proxies=app.core.config.analytics.trusted_proxies,
+            trusted_proxies=config.analytics.trusted_proxies,
         )
     )

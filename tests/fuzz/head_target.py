@@ -19,17 +19,17 @@ def target() -> Iterator[Check]:
         world = stock(World())
         server = world.open()
         runner.run(server.__aenter__())
-        shared = world.server._shared
+        state = world.server._state
 
         async def converse(data: bytes, size: int) -> None:
             wire = Wire()
-            lane = WatchedLane(shared, world.server.listener)
+            lane = WatchedLane(state)
             lane.connection_made(wire)  # type: ignore[arg-type] # all the lane needs of a transport
             world.server.listener.lost(lane)
             for start in range(0, len(data), size):
                 lane.data_received(data[start : start + size])
-            shared.batch.flush()
-            assert len(lane._partial) <= shared.limits.head_size_max
+            state.batch.flush()
+            assert len(lane._partial) <= state.limits.head_size_max
             answers = wire.sent.count(b"HTTP/1.1 302 Found\r\n")
             left = len(lane.handed) + len(lane._partial)
             assert data.endswith(lane.handed + lane._partial)

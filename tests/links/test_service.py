@@ -89,8 +89,6 @@ async def test_invalid_values_create_nothing(
 async def test_a_past_expiry_is_accepted_and_the_link_born_expired(service: LinkService) -> None:
     created = await create(service, expires_at=1_735_689_600)
     assert not service.is_live(await service.details(created.link.short_code))
-    with pytest.raises(errors.Gone):
-        await service.resolve(created.link.short_code)
 
 
 async def test_a_taken_random_code_is_replaced_by_another(service: LinkService, codes: ListedCodes) -> None:
@@ -159,24 +157,20 @@ async def test_the_owner_takes_a_deleted_alias_again(service: LinkService, clock
     )
 
 
-async def test_get_and_resolve(service: LinkService, clock: FakeClock) -> None:
+async def test_get(service: LinkService, clock: FakeClock) -> None:
     link = (await create(service, expires_at=clock.now + 10)).link
-    assert await service.get(link.short_code) == LinkRecord(link, LinkCounts(0))
-    assert await service.resolve(link.short_code) == link.link
     clock.tick(9)
-    assert await service.resolve(link.short_code) == link.link
+    assert await service.get(link.short_code) == LinkRecord(link, LinkCounts(0))
+    assert service.is_live(link)
     clock.tick(1)
-    with pytest.raises(errors.Gone, match="expired"):
-        await service.resolve(link.short_code)
     assert await service.details(link.short_code) == link
+    assert not service.is_live(link)
 
 
-async def test_a_deleted_link_is_gone_for_browsers_and_unknown_to_callers(service: LinkService) -> None:
+async def test_a_deleted_link_is_unknown(service: LinkService) -> None:
     code = (await create(service)).link.short_code
     await service.delete(code)
-    with pytest.raises(errors.Gone, match="deleted"):
-        await service.resolve(code)
-    for call in (service.get, service.delete, service.increment_clicks):
+    for call in (service.get, service.details, service.delete, service.increment_clicks):
         with pytest.raises(errors.NotFound):
             await call(code)
     assert await service.page("1", limit=0, offset=0) == LinkPage((), 0, has_more=False)
@@ -184,13 +178,13 @@ async def test_a_deleted_link_is_gone_for_browsers_and_unknown_to_callers(servic
 
 @pytest.mark.parametrize("code", ["unknown", "a", "x" * 51, "no such\ncode"])
 async def test_unknown_codes(service: LinkService, code: str) -> None:
-    for call in (service.get, service.resolve, service.delete, service.increment_clicks):
+    for call in (service.get, service.details, service.delete, service.increment_clicks):
         with pytest.raises(errors.NotFound, match="short_code is unknown"):
             await call(code)
 
 
 async def test_a_missing_code_is_invalid(service: LinkService) -> None:
-    for call in (service.get, service.resolve, service.delete, service.increment_clicks):
+    for call in (service.get, service.details, service.delete, service.increment_clicks):
         with pytest.raises(errors.Invalid, match="short_code is required"):
             await call("")
 

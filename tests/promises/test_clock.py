@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import shortener
-from shortener import errors
 from shortener.app import App, open_app
 from shortener.links import LinkDraft
+from shortener.redirect.decision import Decision, Visit, decider
 from tests.support.fakes import FakeClock
 
 Size = Callable[[int, int], int]
@@ -17,6 +17,7 @@ NOW = 1_767_225_600
 DAY = 86_400
 YEAR = 365 * DAY
 PASSWORD = "a-good-password"
+VISIT = Visit("", "", ())
 
 
 async def use(app: App, clock: FakeClock, token: str, ends: str, ends_at: int, lasting: str) -> None:
@@ -24,12 +25,10 @@ async def use(app: App, clock: FakeClock, token: str, ends: str, ends_at: int, l
     now = clock()
     claims = app.accounts.validate(token)
     assert (claims is not None) == (now < NOW + 604_800)
-    if now < ends_at:
-        assert (await app.links.resolve(ends)).short_code == ends
-    else:
-        with pytest.raises(errors.Gone):
-            await app.links.resolve(ends)
-    assert (await app.links.resolve(lasting)).short_code == lasting
+    decide = decider(None)
+    found = await app.cache.find(ends)
+    assert decide(found, VISIT, now) is (Decision.REDIRECT if now < ends_at else Decision.GONE)
+    assert decide(await app.cache.find(lasting), VISIT, now) is Decision.REDIRECT
     made = await app.links.create(LinkDraft("https://example.com/", "clock"))
     assert made.link.created_at == now
     await app.analytics.record(lasting, address="192.0.2.1", user_agent="", referrer="", at=0)

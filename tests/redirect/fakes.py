@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from shortener import errors
 from shortener.config.sections import Redirect
-from shortener.links.model import Link, is_live, is_plain
-from shortener.redirect.ports import LookUp, Misses, Settled, Withheld
+from shortener.links.model import Link, is_plain
+from shortener.redirect.ports import LookUp, Misses, RedirectPorts, Settled, Withheld
 from shortener.redirect.server import RedirectServer, open_redirect_server
 from tests.support.fakes import FakeClock
 
@@ -33,14 +32,13 @@ def a_link(short_code: str = "abc1234", **changes: object) -> Link:
 class MemoryLinks:
     """Links in a store, some of which are also at hand in memory."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self) -> None:
         self.stored: dict[str, Link] = {}
         self.cached: dict[str, Link] = {}
         self.failure: BaseException | None = None
-        self.resolved: list[str] = []
+        self.found: list[str] = []
         self.gate: asyncio.Event | None = None
         self.looked_up: list[tuple[str, asyncio.Future[Link | None]]] = []
-        self._clock = clock
 
     def keep(self, *links: Link, cached: bool = False) -> None:
         for link in links:
@@ -57,18 +55,13 @@ class MemoryLinks:
         self.looked_up.append((short_code, future))
         return future
 
-    async def resolve(self, short_code: str) -> Link:
-        self.resolved.append(short_code)
+    async def find(self, short_code: str) -> Link | None:
+        self.found.append(short_code)
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        link = self.stored.get(short_code)
-        if link is None:
-            raise errors.NotFound("no such link")
-        if not is_live(link, self._clock()):
-            raise errors.Gone("no longer available")
-        return link
+        return self.stored.get(short_code)
 
 
 Click = tuple[str, str, str, str]
@@ -102,7 +95,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock = FakeClock(NOW)
-        self.links = MemoryLinks(self.clock)
+        self.links = MemoryLinks()
         self.clicks = MemoryClicks()
         self.observed: list[tuple[str, str, float, int]] = []
         self.server: RedirectServer
@@ -119,21 +112,20 @@ class World:
         **changes: object,
     ) -> AsyncIterator["World"]:
         settings = replace(SETTINGS, **changes)  # type: ignore[arg-type] # tests name real fields
-        async with open_redirect_server(
-            host="127.0.0.1",
-            port=0,
-            resolve=self.links.resolve,
+        ports = RedirectPorts(
+            find=self.links.find,
             peek=self.links.peek,
             clicks=self.clicks,
             clock=self.clock,
             new_id=lambda: "request-1",
-            settings=settings,
-            trusted_proxies=trusted_proxies,
             look_up=look_up,
             misses=misses,
             settled=settled,
             withheld=withheld,
             observe=lambda *facts: self.observed.append(facts),
+        )
+        async with open_redirect_server(
+            ports, settings, host="127.0.0.1", port=0, trusted_proxies=trusted_proxies
         ) as self.server:
             yield self
 

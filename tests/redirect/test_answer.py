@@ -5,6 +5,11 @@ from shortener.redirect.answer import STATUSES, RedirectAnswer
 DATE = "Fri, 15 Jan 2027 08:00:00 GMT"
 
 
+def encoded(answer: RedirectAnswer, destination: str, now: int, *, closing: bool = False) -> bytes:
+    before, behind = answer.around_destination(now, closing=closing)
+    return before + destination.encode() + behind
+
+
 def test_bytes_of_an_answer() -> None:
     answer = RedirectAnswer(302)
     expected = (
@@ -12,14 +17,14 @@ def test_bytes_of_an_answer() -> None:
         b"Content-Length: 0\r\nDate: " + DATE.encode() + b"\r\nServer: shortener\r\n"
     )
     destination = "https://example.com/%2f?a=<date>"
-    assert answer.encode(destination, 1_800_000_000, closing=False) == expected + b"\r\n"
-    assert answer.encode(destination, 1_800_000_000, closing=True) == expected + b"Connection: close\r\n\r\n"
+    assert encoded(answer, destination, 1_800_000_000) == expected + b"\r\n"
+    assert encoded(answer, destination, 1_800_000_000, closing=True) == expected + b"Connection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_bytes_and_headers_say_the_same(status: int) -> None:
     answer = RedirectAnswer(status)
-    lines = answer.encode("http://a.example/", 1_800_000_001, closing=False).decode().split("\r\n")
+    lines = encoded(answer, "http://a.example/", 1_800_000_001).decode().split("\r\n")
     assert lines[0] == f"HTTP/1.1 {status} {answer.reason}"
     assert lines[1:-2] == [f"{k}: {v}" for k, v in answer.headers("http://a.example/", 1_800_000_001).items()]
 

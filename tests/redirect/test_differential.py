@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from aiohttp.http_exceptions import HttpProcessingError
@@ -11,8 +12,7 @@ from hypothesis import strategies as st
 
 from shortener.net.listener import Listener
 from shortener.net.places import ListenerLimits
-from shortener.redirect.lane import Lane
-from shortener.redirect.shared import LaneShared
+from shortener.redirect.lane import Lane, LaneState
 from tests.redirect.corpus import ODD, PARTIAL, PLAIN
 from tests.redirect.fakes import NOW, World, a_link, get
 
@@ -54,8 +54,8 @@ class AlwaysAway(Lane):
 
 async def both(world: World, data: bytes) -> tuple[object, object]:
     """Send bytes to the lane and to aiohttp alone, and return what each did: bytes, end, and clicks."""
-    shared = world.server._shared
-    alone = Listener("aiohttp", lambda: AlwaysAway(shared, alone), ListenerLimits(100, 100))
+    state = replace(world.server._state)
+    alone = state.listener = Listener("aiohttp", lambda: AlwaysAway(state), ListenerLimits(100, 100))
     await alone.start("127.0.0.1", 0)
     results = []
     for port in (world.server.listener.port, alone.port):
@@ -119,8 +119,8 @@ class Wire:
 class WatchedLane(Lane):
     """Keeps what it hands over instead of handing it over."""
 
-    def __init__(self, shared: LaneShared, listener: Listener) -> None:
-        super().__init__(shared, listener)
+    def __init__(self, state: LaneState) -> None:
+        super().__init__(state)
         self.handed = b""
 
     def _hand_over(self, data: bytes) -> None:
@@ -183,7 +183,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 async def test_whatever_the_lane_answers_means_the_same_to_aiohttp() -> None:
     async with stock(World()).open() as world:
-        shared = world.server._shared
+        state = world.server._state
         loop = asyncio.get_running_loop()
 
         @settings(max_examples=1500, deadline=None)
@@ -192,14 +192,14 @@ async def test_whatever_the_lane_answers_means_the_same_to_aiohttp() -> None:
         def check(data: bytes, cuts: list[float]) -> None:
             world.clicks.offered.clear()
             wire = Wire()
-            lane = WatchedLane(shared, world.server.listener)
+            lane = WatchedLane(state)
             lane.connection_made(wire)  # type: ignore[arg-type] # all the lane needs of a transport
             world.server.listener.lost(lane)
             ends = sorted(int(cut * len(data)) for cut in cuts)
             for start, end in zip([0, *ends], [*ends, len(data)], strict=True):
                 if start < end:
                     lane.data_received(data[start:end])
-            shared.batch.flush()
+            state.batch.flush()
             answers = wire.sent.count(b"HTTP/1.1 302 Found\r\n")
             if answers == 0:
                 assert lane.handed + lane._partial == data

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shortener.redirect.decision import Visit
 from shortener.redirect.head import (
-    Fields,
     decoded_path,
     is_plain_line,
     may_become_plain,
@@ -13,7 +13,7 @@ from shortener.redirect.head import (
 )
 
 
-def fields_in(*lines: bytes) -> Fields | None:
+def fields_in(*lines: bytes) -> Visit | None:
     return read_fields(b"".join(line + b"\r\n" for line in lines) + b"\r\n")
 
 
@@ -25,7 +25,7 @@ def test_fields_that_matter_are_read() -> None:
         b"X-Forwarded-For: 1",
         b"x-forwarded-for: 2",
     )
-    assert fields == Fields("curl/8 (x)", "https://b/", ("1", "2"))
+    assert fields == Visit("curl/8 (x)", "https://b/", ("1", "2"))
 
 
 def test_number_of_fields_is_bounded() -> None:

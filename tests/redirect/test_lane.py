@@ -29,7 +29,7 @@ async def test_a_cached_link_is_answered_and_counted_at_once() -> None:
         ],
     )
     assert world.clicks.recorded == [("abc1234", "127.0.0.1", "curl/8", "https://a.example/b")]
-    assert (traffic.fast, traffic.slow, traffic.handed_over, world.links.resolved) == (1, 0, 0, [])
+    assert (traffic.fast, traffic.slow, traffic.handed_over, world.links.found) == (1, 0, 0, [])
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -51,14 +51,14 @@ async def test_lane_and_handler_answer_byte_for_byte_alike(status: int) -> None:
 async def test_the_click_is_recorded_before_the_answer_leaves() -> None:
     async with hot().open() as world:
         seen: list[int] = []
-        answer = world.server._shared.batch._answer
-        encode = answer.encode
+        answer = world.server._state.batch._answer
+        around_destination = answer.around_destination
 
-        def watched(destination: str, now: int, *, closing: bool) -> bytes:
+        def watched(now: int, *, closing: bool) -> tuple[bytes, bytes]:
             seen.append(len(world.clicks.recorded))
-            return encode(destination, now, closing=closing)
+            return around_destination(now, closing=closing)
 
-        answer.encode = watched  # type: ignore[method-assign] # looks on
+        answer.around_destination = watched  # type: ignore[method-assign] # looks on
         await world.ask(get("/abc1234"))
     assert seen == [1]
 

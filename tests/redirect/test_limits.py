@@ -139,7 +139,7 @@ async def test_drain_answers_with_close_and_loses_no_request() -> None:
             await client.ask(HOT)
         world.links.gate = asyncio.Event()
         await slow.send(get("/cold123"))
-        await until(lambda: bool(world.links.resolved))
+        await until(lambda: bool(world.links.found))
         port = world.server.listener.port
         drained = asyncio.create_task(world.server.drain(10.0, idle_seconds=5.0))
         await asyncio.sleep(0)
@@ -175,7 +175,7 @@ async def test_drain_ends_after_its_grace_and_close_cancels_the_rest() -> None:
     async with world.open():
         client = await world.connect()
         await client.send(get("/cold123"))
-        await until(lambda: bool(world.links.resolved))
+        await until(lambda: bool(world.links.found))
         async with asyncio.timeout(2):
             await world.server.drain(0.05, idle_seconds=0.0)
         assert len(world.server.listener.connections) == 1

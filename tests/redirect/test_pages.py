@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from shortener.redirect import pages
-from shortener.redirect.icon import favicon
 
 STATUSES = (400, 404, 405, 410, 429, 500, 503, 504)
 
@@ -57,7 +56,7 @@ def test_problem_details() -> None:
 
 
 def test_the_icon_is_one() -> None:
-    with Image.open(io.BytesIO(favicon())) as image:
+    with Image.open(io.BytesIO(pages.FAVICON)) as image:
         assert (image.format, image.size) == ("ICO", (16, 16))
         picture = image.convert("RGBA")
     assert picture.getpixel((0, 0))[3] == 0  # type: ignore[index] # RGBA pixels are tuples

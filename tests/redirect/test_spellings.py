@@ -111,4 +111,4 @@ async def test_an_unknown_code_is_one_miss_and_one_look_up_whatever_follows_it()
     async with World().open(misses=misses) as world:
         answers = await world.ask(*map(get, paths))
     assert [answer.status for answer in answers] == [404, 404, 404, 429]
-    assert world.links.resolved == ["unknown1", "unknown2", "unknown3"]
+    assert world.links.found == ["unknown1", "unknown2", "unknown3"]

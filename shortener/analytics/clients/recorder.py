@@ -50,7 +50,7 @@ class ClickRecorder:
         except KeyError:
             client = self._client(address, at)
         origin = self._origin(referrer) if referrer else _DIRECT
-        self._log.append(link.ref, at, client, origin, user_agent)
+        self._log.append(LinkRef(link.id, link.short_code), at, client, origin, user_agent)
 
     def _client(self, text: str, now: int) -> bytes:
         address = find_address(text)

@@ -82,7 +82,8 @@ class Journal:
             return
         self._offset += len(data)
         self.records += len(pending)
-        self.sync.written(self._file)
+        if self._file != self.sync.dirty_file:
+            self.sync.written(self._file)
 
     def read(self, position: Position, end: Position, *, clicks_max: int) -> LogPiece:
         """Return the clicks behind a position, before `end`. Blocking; on one thread at a time."""

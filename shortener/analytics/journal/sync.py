@@ -28,11 +28,12 @@ class DiskSync:
     def __init__(self, directory: Path, *, durability: Durability, sync_seconds: float) -> None:
         self.failures = 0
         """How often the disk has refused to confirm since the start."""
+        self.dirty_file: int | None = None
+        """The file that has data of which no sync has begun."""
         self._directory = directory
         self._durability = durability
         self._sync_seconds = sync_seconds
         self._slow_sync_seconds = 0.25 * sync_seconds  # until there was one
-        self._file: int | None = None
         self._retired: list[int] = []
         self._is_created = False
         self._is_dirty = False
@@ -48,8 +49,8 @@ class DiskSync:
         self._is_created = True
 
     def written(self, file: int) -> None:
-        """Note that there is new data in this file, the one that is written to."""
-        self._file = file
+        """Note that there is new data in this file, the one that is written to; needless while it is `dirty_file`."""
+        self.dirty_file = file
         if not self._is_dirty:
             self._is_dirty = True
             self._dirty_since = time.monotonic()
@@ -58,8 +59,8 @@ class DiskSync:
     def retire(self, file: int) -> None:
         """Take over a file that nothing is written to any more; it is closed when it is on the disk."""
         self._retired.append(file)
-        if self._file == file:
-            self._file = None
+        if self.dirty_file == file:
+            self.dirty_file = None
 
     async def settled(self) -> None:
         """Return when all that was written is as durable as configured: with "kernel", at once."""
@@ -111,9 +112,10 @@ class DiskSync:
         """Bring all that was written to the disk, and learn how long that takes from when it was due."""
         waiting, self._waiting = self._waiting, []
         retired, self._retired = self._retired, []
-        files = [*retired, *([self._file] if self._is_dirty and self._file is not None else [])]
+        files = [*retired, *([self.dirty_file] if self.dirty_file is not None else [])]
         directory = self._directory if self._is_created else None
         self._is_created = self._is_dirty = False
+        self.dirty_file = None
         self._has_work.clear()
         try:
             if files or directory is not None:

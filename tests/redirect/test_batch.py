@@ -3,15 +3,16 @@ import logging
 import pytest
 
 from shortener import errors
-from shortener.redirect.counting import Counting
-from shortener.redirect.settings import Traffic
+from shortener.redirect.batch import Counting
+from shortener.redirect.decision import Visit
+from shortener.redirect.state import Traffic
 from tests.redirect.fakes import MemoryClicks, a_link
 
 LINK = a_link()
 
 
 def offer(counting: Counting) -> None:
-    counting.offer(LINK, "127.0.0.1", "agent", "referrer")
+    counting.offer(LINK, "127.0.0.1", Visit("agent", "referrer", ()))
 
 
 def test_clicks_are_flushed_once() -> None:
