@@ -147,8 +147,8 @@ def chart(counts: Sequence[int], *, width: int, eighths: str = _EIGHTHS) -> Iter
         yield label, "".join((cell * solid).ljust(column) for cell in cells)
 
 
-def qr(modules: Sequence[bytes | bytearray]) -> None:
-    """Draw a QR code, 1 is black, two modules in one character.
+def qr(modules: Sequence[str]) -> None:
+    """Draw the rows of a QR code, "1" is black, two modules in one character.
 
     Without colours whatever is white is drawn instead, which is right for terminals with a dark background.
     """
@@ -160,12 +160,12 @@ def qr(modules: Sequence[bytes | bytearray]) -> None:
         line((text, "" if is_inverted else _QR_STYLE))
 
 
-def half_blocks(modules: Sequence[bytes | bytearray], *, is_inverted: bool) -> Iterator[str]:
+def half_blocks(modules: Sequence[str], *, is_inverted: bool) -> Iterator[str]:
     """Yield the lines of a QR code with its quiet zone; `is_inverted` draws what is white instead of what is black."""
-    margin = bytes(_QUIET_MODULES)
-    side = bytes(len(modules) + 2 * _QUIET_MODULES)
+    margin = "0" * _QUIET_MODULES
+    side = "0" * (len(modules) + 2 * _QUIET_MODULES)
     blank = [side] * _QUIET_MODULES
-    rows = [*blank, *(margin + bytes(row) + margin for row in modules), *blank, side]
+    rows = [*blank, *(margin + row + margin for row in modules), *blank, side]
     drawn = " ▄▀█" if not is_inverted else "█▀▄ "
     for upper, lower in zip(rows[::2], rows[1::2], strict=False):
-        yield "".join(drawn[2 * above + below] for above, below in zip(upper, lower, strict=True))
+        yield "".join(drawn[int(above + below, 2)] for above, below in zip(upper, lower, strict=True))

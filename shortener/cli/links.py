@@ -243,25 +243,26 @@ def qr(service: Service, code: Code, out: OutPath = None) -> Answer:
 
     At a terminal it is drawn there; elsewhere standard output is a PNG file.
     """
-    from shortener.links.qr import draw_png, draw_svg, modules  # noqa: PLC0415 - not for --help
+    from shortener.links.qr import draw_png, draw_svg, modules, rows  # noqa: PLC0415 - not for --help
 
     file = None if str(out) == "-" else out
     if file is not None and file.suffix.lower() not in (".png", ".svg"):
         fail(f"--out must end in .png or .svg, not {file.name!r}", MISUSED)
     short_url = str(service.ask(lambda api: _get(api, code))["url"]["short_url"])
+    drawn = modules(short_url)
 
     def show() -> None:
         if out is None and display.is_terminal():
-            display.qr(modules(short_url))
+            display.qr(rows(drawn))
             typer.echo(short_url)
         elif file is None:
-            sys.stdout.buffer.write(draw_png(short_url))
+            sys.stdout.buffer.write(draw_png(drawn))
         else:
             typer.echo(f"{short_url} -> {file}")
 
     if file is not None:
         try:
-            file.write_bytes((draw_png if file.suffix.lower() == ".png" else draw_svg)(short_url))
+            file.write_bytes((draw_png if file.suffix.lower() == ".png" else draw_svg)(drawn))
         except OSError as error:
             fail(f"cannot write {file}: {error.strerror}")
     return Answer({"short_url": short_url, "file": str(file or "")}, show)

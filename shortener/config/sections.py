@@ -105,7 +105,6 @@ class Links:
     """Making links."""
 
     code_length: int = _number(7, 4, 32)
-    qr_queue_max: int = _number(512, 1, 100_000)
     blocklist_file: str = ""
     blocklist_size_max: int = _number(2_000_000, 1, 20_000_000)
     quarantine_file: str = ""

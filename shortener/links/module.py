@@ -1,5 +1,6 @@
 """Opens the links module."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,14 +16,15 @@ from shortener.links.lists.blocklist import Blocklist
 from shortener.links.lists.file import ListFile
 from shortener.links.lists.hash_set import Fingerprints
 from shortener.links.lists.screen import Screen, followed, load_screen
-from shortener.links.ports import IsErased, Outbox
+from shortener.links.ports import IsErased, Outbox, RenderQr
 from shortener.links.qr import QrCodes
 from shortener.links.service import LinkService
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.observe.histogram import Gauge
-from shortener.tasks import in_thread
+from shortener.tasks import cancel, in_thread
 
-QR_IMAGES_MAX = 1000
+QR_AFTER_SECONDS = 1.0
+"""When the tables of QR codes are prepared: until then the event loop is the start's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbo
     store = SqliteLinkStore(core.database)
     cache = MemoryLinkCache(store, config.cache)
     core.stack.push_async_callback(cache.close)
-    qr_codes = QrCodes(size_max=QR_IMAGES_MAX, waiting_max=config.links.qr_queue_max)
+    qr_codes, new_code = QrCodes(own.base_url), random_codes(config.links.code_length)
+    core.stack.push_async_callback(cancel, asyncio.create_task(_prepare(qr_codes, own.short_url(new_code()))))
     screen = await in_thread("lists", lambda: load_screen(config.links))
     if screen is not None:
         await core.stack.enter_async_context(followed(screen, every_seconds=config.links.lists_check_seconds))
@@ -51,7 +54,7 @@ async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbo
         cache=cache,
         transactions=core.database.transaction,
         clock=core.clock,
-        new_code=random_codes(config.links.code_length),
+        new_code=new_code,
         render_qr=qr_codes,
         own=own,
         blocks=screen.blocks if screen is not None and screen.hosts is not None else None,
@@ -59,7 +62,7 @@ async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbo
         is_erased=is_erased,
         outbox=outbox,
     )
-    core.gauges.extend(_gauges(cache, qr_codes, screen))
+    core.gauges.extend(_gauges(cache, screen))
     return Links(service, cache, screen)
 
 
@@ -71,13 +74,18 @@ def addresses_of(redirect: Redirect) -> OwnAddresses:
         raise ConfigError(f"[redirect] {error.message}, not {redirect.base_url!r:.80}") from None
 
 
-def _gauges(cache: MemoryLinkCache, qr_codes: QrCodes, screen: Screen | None) -> Iterator[Gauge]:
+async def _prepare(render_qr: RenderQr, short_url: str) -> None:
+    """Draw a code of the usual length, so that no caller has to wait for what is drawn for the first one only."""
+    await asyncio.sleep(QR_AFTER_SECONDS)
+    await render_qr(short_url, "png")
+
+
+def _gauges(cache: MemoryLinkCache, screen: Screen | None) -> Iterator[Gauge]:
     hits = "Look-ups of links in the cache, by outcome."
     yield "shortener_cache_lookups_total", hits, {"outcome": "hit"}, lambda: cache.stats.hits
     yield "shortener_cache_lookups_total", hits, {"outcome": "unknown"}, lambda: cache.stats.unknown_hits
     yield "shortener_cache_lookups_total", hits, {"outcome": "miss"}, lambda: cache.stats.misses
     yield "shortener_cache_links", "Links in the cache.", {}, lambda: len(cache.links)
-    yield "shortener_qr_codes_waiting", "QR codes being drawn or waiting.", {}, lambda: qr_codes.waiting
     if screen is not None and screen.hosts is not None:
         yield from _list_gauges("blocklist", screen.hosts)
     if screen is not None and screen.codes is not None:

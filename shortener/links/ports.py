@@ -1,6 +1,6 @@
 """What the links module needs from the outside."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from shortener.links.model import Link, LinkDetails, LinkEvent, LinkRecord, LinkRef
@@ -93,11 +93,5 @@ NewCode: TypeAlias = Callable[[], str]
 QrFormat: TypeAlias = Literal["png", "svg"]
 
 
-class RenderQr(Protocol):
-    """Draws the QR code of a short URL. May run elsewhere than on the event loop."""
-
-    def admit(self, owner_id: str) -> None:
-        """Raise `errors.Exhausted` when too many of this owner's wait, so that no other work is done in vain."""
-
-    async def __call__(self, short_url: str, image: QrFormat, owner_id: str) -> bytes:
-        """Return the image as a whole file. Raises `errors.Exhausted` when too many of this owner's wait."""
+RenderQr: TypeAlias = Callable[[str, QrFormat], Awaitable[bytes]]
+"""Draws the QR code of a short URL: returns the image as a whole file."""

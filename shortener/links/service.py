@@ -88,11 +88,9 @@ class LinkService:
         """Make a link; with a key that the owner used before, return that link as it was then.
 
         Raises `errors.Invalid`; `errors.Conflict` with three free aliases when the alias is or ever was in use (but for
-        the owner's own deleted alias), and for a key that came with another draft; `errors.Exhausted` when too many QR
-        codes wait or too many keys are kept; `CodesExhausted`.
+        the owner's own deleted alias), and for a key that came with another draft; `errors.Exhausted` when too many
+        keys are kept; `CodesExhausted`.
         """
-        if draft.with_qr:
-            self._render_qr.admit(draft.owner_id)
         link = self._parsed(draft)
         asked = None
         if idempotency_key is not None:
@@ -190,9 +188,9 @@ class LinkService:
         return erased
 
     async def qr(self, short_code: str, image: QrFormat, *, owner_id: str | None = None) -> bytes:
-        """Return the QR code of a link's short URL as an image file. Raises `errors.NotFound`, `errors.Exhausted`."""
+        """Return the QR code of a link's short URL as an image file. Raises `errors.NotFound`."""
         link = await self.details(short_code, owner_id=owner_id)
-        return await self._render_qr(self.short_url(link.short_code), image, link.owner_id)
+        return await self._render_qr(self.short_url(link.short_code), image)
 
     def _parsed(self, draft: LinkDraft) -> LinkDetails:
         """Return the link that a draft asks for; without an alias it has no short code yet. Raises `errors.Invalid`."""
@@ -235,7 +233,7 @@ class LinkService:
 
     async def _shown(self, link: LinkDetails, *, with_qr: bool) -> Created:
         short_url = self.short_url(link.short_code)
-        return Created(link, short_url, await self._render_qr(short_url, "png", link.owner_id) if with_qr else b"")
+        return Created(link, short_url, await self._render_qr(short_url, "png") if with_qr else b"")
 
     def _store_once(self, tx: Tx, link: LinkDetails, asked: Asked | None) -> LinkDetails | Answer | None:
         """Return the link as stored, None when its code is taken, or the answer that the call has had."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shortener.cli.display import chart, half_blocks
-from shortener.links.qr import modules
+from shortener.links.qr import modules, rows
 
 SHORT_URL = "http://localhost:8081/hello"
 
@@ -51,7 +51,10 @@ def test_a_chart_fits_and_hides_no_click(counts: list[int], width: int) -> None:
 @pytest.mark.parametrize("is_inverted", [False, True])
 @pytest.mark.parametrize("short_url", [SHORT_URL, f"https://s.example.com/{'x' * 50}"])
 def test_a_drawn_qr_code_scans(short_url: str, is_inverted: bool) -> None:
-    assert scanned(list(half_blocks(modules(short_url), is_inverted=is_inverted)), is_inverted=is_inverted) == short_url
+    assert (
+        scanned(list(half_blocks(rows(modules(short_url)), is_inverted=is_inverted)), is_inverted=is_inverted)
+        == short_url
+    )
 
 
 def scanned(lines: list[str], *, is_inverted: bool) -> str:

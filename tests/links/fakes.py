@@ -117,18 +117,13 @@ class ListedCodes:
 
 
 class FakeQr:
-    """A `RenderQr` whose image is its own description. `failure` is raised instead, when set; `full` by `admit`."""
+    """A `RenderQr` whose image is its own description. `failure` is raised instead, when set."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
-        self.full: Exception | None = None
         self.drawn: list[tuple[str, QrFormat]] = []
 
-    def admit(self, owner_id: str) -> None:
-        if self.full:
-            raise self.full
-
-    async def __call__(self, short_url: str, image: QrFormat, owner_id: str) -> bytes:
+    async def __call__(self, short_url: str, image: QrFormat) -> bytes:
         if self.failure:
             raise self.failure
         self.drawn.append((short_url, image))

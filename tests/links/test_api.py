@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped] # no annotations
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo  # type: ignore[import-untyped] # no annotations
 from grpclib.client import Channel
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
@@ -17,7 +17,7 @@ from shortener.gen import url as pb
 from shortener.links import LinkDraft, LinkService
 from shortener.links.api import LinkApi, QrRequest, link_operations
 from shortener.rpc.guard import mounted
-from tests.links.fakes import FakeQr, a_link_service
+from tests.links.fakes import a_link_service
 from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
 
@@ -35,13 +35,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def qr() -> FakeQr:
-    return FakeQr()
-
-
-@pytest.fixture
-def service(clock: FakeClock, qr: FakeQr) -> LinkService:
-    return a_link_service(clock=clock, render_qr=qr)
+def service(clock: FakeClock) -> LinkService:
+    return a_link_service(clock=clock)
 
 
 @pytest.fixture
@@ -146,13 +141,6 @@ async def test_a_taken_alias_comes_with_suggestions(stub: pb.UrlServiceStub) -> 
         "suggestion_2": "my-custom-link-3",
         "suggestion_3": "my-custom-link-4",
     }
-
-
-async def test_too_many_qr_codes(stub: pb.UrlServiceStub, qr: FakeQr) -> None:
-    qr.failure = errors.Exhausted("too many QR codes are being drawn", overload=True)
-    error = await failure(stub.create_url(CREATE))
-    assert error.status is Status.RESOURCE_EXHAUSTED
-    assert isinstance(error.details[0], RetryInfo)
 
 
 async def test_get_url(stub: pb.UrlServiceStub, clock: FakeClock) -> None:

@@ -1,22 +1,31 @@
-"""QR codes, read back by an independent decoder."""
+"""QR codes: each module as segno draws it, and read back by an independent decoder."""
 
 import asyncio
 import io
-import itertools
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 
 import pytest
 import segno
 import zxingcpp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from shortener import errors
-from shortener.links.codes import random_code
-from shortener.links.qr import MODULE_PIXELS, QUIET_ZONE, SLICE_SECONDS, QrCodes, draw_png, draw_svg
+from shortener.links import qr
+from shortener.links.codes import ALPHABET, random_code
+from shortener.links.qr import MODULE_PIXELS, QUIET_ZONE, QrCodes, draw_png, draw_svg, modules
 
-BASES = ["http://localhost:8081", "https://sho.rt", "https://" + "x" * 184 + ".example", "HTTP://LOCALHOST:8081"]
+BASE = "http://localhost:8081"
+LONG = "https://" + "x" * 184 + ".example"
+BASES = [BASE, "https://sho.rt", LONG, "HTTP://LOCALHOST:8081"]
 CODES = ["a1b2", "abc1234", "My-link_2", "7" * 32, "z" * 50, "-_-", "0000000"]
+VERSIONS = {1: 0, 2: 10, 3: 20, 4: 40, 5: 60, 6: 80, 7: 100, 8: 120, 9: 150, 10: 176, 11: 193}
+"""Lengths of a host whose short URLs take each version at level M. `base_url` is too short for more."""
+
+PREPARED = {base: QrCodes(base) for base in BASES}
+"""Shared, since what is prepared once is the same for all tests."""
 
 
 def opened(png: bytes) -> Image.Image:
@@ -44,110 +53,136 @@ def drawn(svg: bytes) -> Image.Image:
     return image.resize((side * MODULE_PIXELS, side * MODULE_PIXELS), Image.Resampling.NEAREST)
 
 
+def by_segno(short_url: str) -> segno.QRCode:
+    return segno.make_qr(short_url, error="m", mode="byte", mask=3, boost_error=False)
+
+
+def pixels_by_segno(code: segno.QRCode) -> bytes:
+    """What segno's own PNG shows."""
+    expected = io.BytesIO()
+    code.save(expected, kind="png", scale=MODULE_PIXELS, border=QUIET_ZONE)
+    return opened(expected.getvalue()).tobytes()
+
+
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("code", CODES)
-def test_both_kinds_are_read_as_the_short_url(base: str, code: str) -> None:
+async def test_both_kinds_are_read_as_the_short_url(base: str, code: str) -> None:
     short_url = f"{base}/{code}"
-    png = opened(draw_png(short_url))
+    png = opened(await PREPARED[base](short_url, "png"))
     assert read(png) == [("QR Code", short_url)]
-    assert drawn(draw_svg(short_url)).tobytes() == png.tobytes()
+    assert drawn(await PREPARED[base](short_url, "svg")).tobytes() == png.tobytes()
 
 
-def test_small_and_turned_images_are_read() -> None:
+@pytest.mark.parametrize(("version", "length"), VERSIONS.items())
+async def test_every_version_has_segnos_pixels_and_is_read(version: int, length: int) -> None:
+    base = f"http://{'x' * length}"
+    short_url = f"{base}/{'a-1_Z' * (4 if version == 11 else 1)}"
+    code = by_segno(short_url)
+    assert code.version == version
+    image = opened(await QrCodes(base)(short_url, "png"))
+    assert image.size == (code.symbol_size(MODULE_PIXELS, QUIET_ZONE)[0],) * 2
+    assert image.tobytes() == pixels_by_segno(code)
+    assert read(image) == [("QR Code", short_url)]
+
+
+@settings(deadline=None)  # the first code of a length takes long
+@given(st.sampled_from([BASE, LONG]), st.text(ALPHABET + "_-", min_size=3, max_size=50))
+def test_each_module_is_as_segno_draws_it(base: str, code: str) -> None:
+    assert asyncio.run(PREPARED[base](f"{base}/{code}", "png")) == draw_png(modules(f"{base}/{code}"))
+    assert asyncio.run(PREPARED[base](f"{base}/{code}", "svg")) == draw_svg(modules(f"{base}/{code}"))
+
+
+async def test_small_and_turned_images_are_read() -> None:
     for _ in range(20):
-        short_url = f"http://localhost:8081/{random_code(7)}"
-        image = opened(draw_png(short_url)).rotate(7, expand=True, fillcolor=255).resize((150, 150))
+        short_url = f"{BASE}/{random_code(7)}"
+        image = opened(await PREPARED[BASE](short_url, "png")).rotate(7, expand=True, fillcolor=255).resize((150, 150))
         assert read(image) == [("QR Code", short_url)]
 
 
-def test_modules_and_quiet_zone() -> None:
-    image = opened(draw_png("http://localhost:8081/abc1234"))
-    code = segno.make_qr("http://localhost:8081/abc1234", error="m", mask=3, boost_error=False)
-    assert image.size == (code.symbol_size(MODULE_PIXELS, QUIET_ZONE)[0],) * 2
-    expected = io.BytesIO()
-    code.save(expected, kind="png", scale=MODULE_PIXELS, border=QUIET_ZONE)
-    assert image.tobytes() == opened(expected.getvalue()).tobytes()
+async def test_never_micro_qr() -> None:
+    image = opened(await QrCodes("http://a")("http://a/b", "png"))
+    assert read(image) == [("QR Code", "http://a/b")]
+    assert image.size[0] >= (21 + 2 * QUIET_ZONE) * MODULE_PIXELS
 
 
-def test_never_micro_qr() -> None:
-    assert read(opened(draw_png("http://a/b"))) == [("QR Code", "http://a/b")]
-    assert opened(draw_png("http://a/b")).size[0] >= (21 + 2 * QUIET_ZONE) * MODULE_PIXELS
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of what segno draws from now on."""
+    asked: list[str] = []
+
+    def draw(short_url: str) -> str:
+        asked.append(short_url)
+        return modules(short_url)
+
+    monkeypatch.setattr(qr, "modules", draw)
+    return asked
 
 
-async def test_rendering() -> None:
-    render = QrCodes(size_max=2, waiting_max=4)
-    assert await render("http://a/b", "png", "1") == draw_png("http://a/b")
-    assert await render("http://a/b", "svg", "1") == draw_svg("http://a/b")
+async def gathered(render: QrCodes, codes: Iterable[str]) -> list[bytes]:
+    return await asyncio.gather(*[render(f"{BASE}/{code}", "png") for code in codes])
 
 
-async def test_the_last_images_are_kept() -> None:
-    render = QrCodes(size_max=2, waiting_max=4)
-    first = await render("http://a/1", "png", "1")
-    assert await render("http://a/1", "png", "1") is first
-    await render("http://a/2", "png", "1")
-    await render("http://a/3", "png", "1")
-    assert await render("http://a/1", "png", "1") is not first
+async def test_segno_draws_each_change_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counted(monkeypatch)
+    render = QrCodes(BASE)
+    expected = [draw_png(modules(f"{BASE}/{code}")) for code in ("abcde", "fghij", "ABCDE")]
+    assert await gathered(render, ["abcde", "fghij", "ABCDE"]) == expected
+    assert len(asked) == 2 + 5 * 7
+    await render(f"{BASE}/123456", "png")
+    assert len(asked) == 2 + 5 * 7 + 2 + 7  # of the same version: one more place
+    await render(f"{BASE}/654321", "svg")
+    assert len(asked) == len(set(asked)) == 2 + 5 * 7 + 2 + 7
 
 
-async def test_too_many_at_once_are_refused_first_those_of_who_has_most() -> None:
-    render = QrCodes(size_max=10, waiting_max=6)
-    owners = ["a"] * 5 + ["b", "b", "b"] + ["c", "c"] + ["d"]
-    calls = [render(f"http://a/{n}", "png", owner) for n, owner in enumerate(owners)]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    refused = {n: result.overload for n, result in enumerate(results) if isinstance(result, errors.Exhausted)}
-    assert refused == {3: False, 4: False, 7: False, 9: False, 10: True}
-    assert [n for n, result in enumerate(results) if result == draw_png(f"http://a/{n}")] == [0, 1, 2, 5, 6, 8]
-    assert render.waiting == 0
-    assert await render("http://a/9", "png", "1") == draw_png("http://a/9")
+async def test_others_get_their_turn_between_what_segno_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counted(monkeypatch)
+    task = asyncio.create_task(gathered(QrCodes(BASE), ["abc", "abcd", "abcde"]))  # type: ignore[arg-type] # a coroutine
+    most = 0
+    while not task.done():
+        before = len(asked)
+        await asyncio.sleep(0)
+        most = max(most, len(asked) - before)
+    assert most <= 4  # the last change of one length with its two first, and the next one's
+    assert await task == [draw_png(modules(f"{BASE}/{code}")) for code in ("abc", "abcd", "abcde")]
 
 
-async def test_others_get_their_turn_between_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = itertools.count()
-    monkeypatch.setattr("shortener.links.qr.monotonic", lambda: next(ticks) * SLICE_SECONDS / 2)  # two images a slice
-    render = QrCodes(size_max=100, waiting_max=200)
-    turns = 0
-    done = False
-
-    async def other() -> None:
-        nonlocal turns
-        while not done:
-            turns += 1
-            await asyncio.sleep(0)
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(other())
-        urls = [f"http://a/{number}" for number in range(21)]
-        assert await asyncio.gather(*[render(url, "png", "1") for url in urls]) == [draw_png(url) for url in urls]
-        done = True
-    assert 7 <= turns <= 14
-
-
-async def test_a_failing_image_fails_its_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(short_url: str) -> bytes:
-        if short_url == "http://a/1":
-            raise ValueError("no such image")
-        return draw_png(short_url)
-
-    monkeypatch.setattr("shortener.links.qr.draw_png", draw)
-    render = QrCodes(size_max=10, waiting_max=20)
-    results = await asyncio.gather(*[render(f"http://a/{n}", "png", "1") for n in range(3)], return_exceptions=True)
-    assert [results[0], results[2]] == [draw_png("http://a/0"), draw_png("http://a/2")]
-    assert isinstance(results[1], ValueError)
-    assert render.waiting == 0
-
-
-async def test_a_cancelled_caller_frees_its_place() -> None:
-    render = QrCodes(size_max=10, waiting_max=4)
-    tasks = [asyncio.create_task(render(f"http://a/{number}", "png", "1")) for number in range(2)]
-    await asyncio.sleep(0)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    assert await asyncio.gather(render("http://a/1", "png", "1"), render("http://a/2", "png", "1"))
-
-
-def test_drawing_holds_the_loop_only_briefly() -> None:
-    started = time.process_time()
+async def test_a_cancelled_caller_leaves_the_rest_to_those_who_wait() -> None:
+    render = QrCodes(BASE)
+    first, second = (asyncio.create_task(render(f"{BASE}/{code}", "png")) for code in ("abcd", "efgh"))  # type: ignore[arg-type] # coroutines
     for _ in range(10):
-        draw_png(f"http://localhost:8081/{random_code(7)}")
-    assert (time.process_time() - started) / 10 < 0.010  # a tenth of this on an idle machine
+        await asyncio.sleep(0)
+    first.cancel()
+    assert await second == draw_png(modules(f"{BASE}/efgh"))
+    assert first.cancelled()
+
+
+async def test_tables_that_would_draw_another_code_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a character's change depended on its neighbour."""
+
+    def draw(short_url: str) -> str:
+        return modules(short_url.replace("ab", "xy"))
+
+    monkeypatch.setattr(qr, "modules", draw)
+    render = QrCodes(BASE)
+    assert await render(f"{BASE}/bbbb", "png") == draw_png(modules(f"{BASE}/bbbb"))
+    render = QrCodes(BASE)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="another QR code than segno"):
+            await render(f"{BASE}/abab", "png")
+
+
+async def test_what_is_no_short_code_is_never_drawn_wrong() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        await QrCodes(BASE)(f"{BASE}/abcé", "png")
+
+
+async def test_drawing_holds_the_loop_only_briefly() -> None:
+    """By CPU time, so that a busy machine does not count. Each is a tenth of this on an idle one."""
+    render = PREPARED[BASE]
+    await render(f"{BASE}/abc1234", "png")
+    started = time.process_time()
+    for _ in range(100):
+        await render(f"{BASE}/{random_code(7)}", "png")
+    assert (time.process_time() - started) / 100 < 0.0003
+    started = time.process_time()
+    modules(f"{LONG}/{'x' * 50}")
+    assert time.process_time() - started < 0.03

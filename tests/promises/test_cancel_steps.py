@@ -201,7 +201,6 @@ async def assert_at_rest(app: App, tasks: "set[asyncio.Task[Any]]") -> None:
     assert (len(readers._free), readers.depth) == (readers._count, 0)
     for part in (app.cache.links, app.cache.records):
         assert (part._fills, part.reading) == ({}, set())  # type: ignore[attr-defined] # of whatever they hold
-    assert app.links._render_qr.waiting == 0  # type: ignore[attr-defined] # the real one
 
 
 async def cancel_everywhere(stage: Stage, path: str, when: When) -> int:
