@@ -3,10 +3,13 @@
 import logging
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
+
+from shortener.errors import Code, Failure
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -86,3 +89,26 @@ class OncePerSecond:
             return 0
         count, self._count, self._last = self._count, 0, now
         return count
+
+
+class RefusalLog:
+    """Logs refusals that operators should see, a line a second of each place and code: an overload must not become two.
+
+    `log` takes the lines, `event` is what they say, `place` the name of the fact that says where.
+    """
+
+    def __init__(self, log: logging.Logger, event: str, place: str) -> None:
+        self._log = log
+        self._event = event
+        self._place = place
+        self._may_log: defaultdict[tuple[str, Code], OncePerSecond] = defaultdict(OncePerSecond)
+
+    def __call__(self, where: str, failure: Failure) -> None:
+        """Log a refusal, perhaps: `where` is a method's path, or a route."""
+        level = _LEVELS.get(failure.code)
+        if level is not None and (calls := self._may_log[where, failure.code]()):
+            facts = {self._place: where, "code": failure.code.value, "calls": calls}
+            self._log.log(level, self._event, extra=facts)
+
+
+_LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}

@@ -1,8 +1,9 @@
 """Mounts operations on aiohttp by their routes: parses requests into messages, runs operations, renders answers."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,9 @@ from shortener.net.addresses import ClientAddresses
 from shortener.net.statuses import TABLE
 from shortener.rest import json_codec as jsonio
 from shortener.rest.auth import Authenticate, bearer_token
-from shortener.rest.problems import http_problem, problem
-from shortener.rest.streams import streamed
+from shortener.rest.problems import SECURITY_HEADERS, http_problem, problem
+
+log = logging.getLogger(__name__)
 
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
 _INT64_MAX = (1 << 63) - 1
@@ -116,7 +118,7 @@ def _handler(
         headers = {"Cache-Control": "no-store", **reply.headers, "Content-Type": reply.content_type}
         if isinstance(reply.body, bytes):
             return web.Response(body=first, headers=headers)
-        return await streamed(request, reply.body, first, headers, part_seconds)
+        return await _streamed(request, reply.body, first, headers, part_seconds)
 
     return handle
 
@@ -165,3 +167,31 @@ async def _rendered(route: Route, reply: Any, headers: dict[str, str]) -> web.Re
         return web.Response(status=204, headers=headers)
     headers["Content-Type"] = "application/json"
     return web.Response(status=route.status, body=await jsonio.render(reply), headers=headers)
+
+
+async def _streamed(
+    request: web.Request, parts: AsyncIterator[bytes], first: bytes, headers: Mapping[str, str], part_seconds: float
+) -> web.StreamResponse:
+    """Send a stream, whose first part has been taken already.
+
+    The client must take each part within `part_seconds`. The connection is broken off when it does not, or when
+    making a part fails: the end of the last chunk is then missing, and nobody takes what came for the whole.
+    """
+    response = web.StreamResponse(headers={**SECURITY_HEADERS, **headers})
+    try:
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async with asyncio.timeout(part_seconds):
+                await response.write(first)
+            async for part in parts:
+                async with asyncio.timeout(part_seconds):
+                    await response.write(part)
+    except Exception as error:  # noqa: BLE001 - the answer has begun: there is no other way to tell than to break it off
+        if not isinstance(error, ConnectionError):
+            log.warning("an answer was broken off: %s: %s", type(error).__name__, error)
+        if request.transport is not None:
+            request.transport.abort()
+    finally:
+        if close := getattr(parts, "aclose", None):
+            await close()
+    return response

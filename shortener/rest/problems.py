@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from shortener import errors
 from shortener.errors import Code
 from shortener.ids import NewId
 from shortener.net.statuses import TABLE, http_status, problem_type
-from shortener.observe.log import OncePerSecond
+from shortener.observe.log import RefusalLog
 from shortener.observe.request_log import OFF, RequestLog
 from shortener.rest import json_codec as jsonio
 
@@ -37,9 +36,6 @@ HTTP_PROBLEMS: dict[int, tuple[str, str]] = {
     417: ("expectation_failed", "Expectation failed"),
 }
 """Failures of HTTP itself, by status: the last part of `type`, and the title."""
-
-_LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
-"""Refusals that are logged, a line a second of each route and code at most: an overload must not become two."""
 
 Observe = Callable[[str, str, float], None]
 """Told of each answer: method and route ("GET /api/urls/{short_code}"), status, seconds it took."""
@@ -111,7 +107,7 @@ def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog
 
     The text of an unexpected exception goes to the log with a request id from `new_id`; the caller gets the id alone.
     """
-    may_log: defaultdict[tuple[str, Code], OncePerSecond] = defaultdict(OncePerSecond)
+    refused = RefusalLog(log, "request refused", "route")
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -131,12 +127,7 @@ def problems(new_id: NewId, observe: Observe | None = None, requests: RequestLog
         try:
             return await handler(request), ""
         except errors.Failure as failure:
-            if failure.code in _LEVELS:
-                route = _route_of(request)
-                calls = may_log[route, failure.code]()
-                if calls:
-                    facts = {"route": route, "code": failure.code.value, "calls": calls}
-                    log.log(_LEVELS[failure.code], "request refused", extra=facts)
+            refused(_route_of(request), failure)
             return failure_response(failure), ""
         except web.HTTPException as error:
             return error if error.status < 400 else from_http_exception(error), ""

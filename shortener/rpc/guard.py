@@ -17,11 +17,10 @@ from grpclib.const import Cardinality, Handler, Status
 from shortener import errors
 from shortener.api import KEY_METADATA, IdempotencyKey, Operation, by_path, one_key
 from shortener.caller import TRUSTED
-from shortener.errors import Code
 from shortener.ids import NewId
 from shortener.limits import RateLimits
 from shortener.net.statuses import TABLE
-from shortener.observe.log import OncePerSecond
+from shortener.observe.log import RefusalLog
 from shortener.observe.request_log import OFF, RequestLog
 from shortener.rpc.callers import CallerOf
 from shortener.rpc.details import to_grpc
@@ -37,10 +36,6 @@ Admits = Callable[[str, "str | bytes | None"], bool]
 
 def _observe_nothing(path: str, status: str, seconds: float) -> None:
     pass
-
-
-_LEVELS = {Code.UNAUTHENTICATED: logging.INFO, Code.EXHAUSTED: logging.INFO, Code.UNAVAILABLE: logging.WARNING}
-"""Refusals that are logged, a line a second of each method and code at most: an overload must not become two."""
 
 
 class Service(Protocol):
@@ -134,7 +129,7 @@ def _guarded(
 ) -> Callable[[Any], Awaitable[None]]:
     func, clock, least_seconds = handler.func, time.perf_counter, requests.least_seconds
     may_be_slow = not handler.cardinality.server_streaming
-    may_log = {code: OncePerSecond() for code in _LEVELS}
+    refused = RefusalLog(log, "call refused", "method")
 
     async def call(stream: Any) -> None:  # the stream's type is the server's own
         started = clock()
@@ -152,9 +147,7 @@ def _guarded(
             status = Status.DEADLINE_EXCEEDED if _is_past(stream.deadline) else Status.CANCELLED
             raise
         except errors.Failure as failure:
-            if failure.code in _LEVELS and (calls := may_log[failure.code]()):
-                facts = {"method": path, "code": failure.code.value, "calls": calls}
-                log.log(_LEVELS[failure.code], "call refused", extra=facts)
+            refused(path, failure)
             status = TABLE[failure.code].grpc
             raise to_grpc(failure) from None  # kept by no variable: its traceback holds this frame
         except Exception as error:
