@@ -1,12 +1,11 @@
 """Who calls over gRPC: trusted callers, whom no limit touches, and the addresses of all others."""
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
 from shortener.caller import TRUSTED, Caller
 from shortener.config.sections import Grpc
-from shortener.net.addresses import ClientAddresses
+from shortener.net.addresses import ClientAddresses, find_address
 
 CallerOf = Callable[[Any], Caller]
 """Takes a call's stream and returns who calls."""
@@ -22,7 +21,8 @@ class Callers:
         """Return who calls. Behind a trusted proxy, the metadata `x-forwarded-for` names the client."""
         peer = stream.peer.addr()
         host = str(peer[0]) if isinstance(peer, tuple) else "unknown"
-        if _is_loopback(host):
+        found = find_address(host)
+        if found is not None and found.is_loopback:
             return TRUSTED
         if not self._addresses.is_proxy(host):
             return Caller(address=host)
@@ -34,12 +34,3 @@ def callers_of(grpc: Grpc, addresses: ClientAddresses) -> Callers | None:
     """Return how to tell callers apart as configured, None where a token or a certificate makes everyone trusted."""
     asks = grpc.service_token or grpc.service_token_file or grpc.tls_client_ca
     return None if asks else Callers(addresses)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
