@@ -28,14 +28,14 @@ COLLECTOR_STOP_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Analytics:
+class AnalyticsModule:
     """The running parts of analytics."""
 
     service: AnalyticsService
     recorder: ClickRecorder
 
 
-async def open_analytics(core: Core, links: LinkService, replays: Replays) -> Analytics:
+async def open_analytics(core: Core, links: LinkService, replays: Replays) -> AnalyticsModule:
     """Open the click journal and everything over it. Raises `OperatorError`."""
     config, database, clock, stack, data_dir = core.config, core.database, core.clock, core.stack, core.data_dir
     rotation = config.analytics.visitor_key_rotation
@@ -77,7 +77,7 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
     )
     await stack.enter_async_context(open_retention(retention))
     core.gauges.extend(_gauges(journal, collector, retention))
-    return Analytics(service, recorder)
+    return AnalyticsModule(service, recorder)
 
 
 def _gauges(journal: Journal, collector: ClickCollector, retention: ClickRetention) -> Iterator[Gauge]:

@@ -28,7 +28,7 @@ QR_AFTER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
+class LinksModule:
     """The running parts of links."""
 
     service: LinkService
@@ -37,7 +37,7 @@ class Links:
     """What is kept from visitors by the operator's lists; None without any."""
 
 
-async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbox: Outbox | None = None) -> Links:
+async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbox: Outbox | None = None) -> LinksModule:
     """Open the cache, the operator's lists and the service over them. Raises `ConfigError`."""
     config = core.config
     own = addresses_of(config.redirect)
@@ -63,7 +63,7 @@ async def open_links(core: Core, replays: Replays, *, is_erased: IsErased, outbo
         outbox=outbox,
     )
     core.gauges.extend(_gauges(cache, screen))
-    return Links(service, cache, screen)
+    return LinksModule(service, cache, screen)
 
 
 def addresses_of(redirect: Redirect) -> OwnAddresses:
