@@ -15,8 +15,9 @@ from shortener.accounts.tokens import JwtTokens, key_id
 from shortener.config.sections import Auth
 from tests.accounts.builders import an_account
 from tests.support.fakes import FakeClock
+from tests.support.forged_tokens import KEY, encoded, forged
 
-KEY, OTHER_KEY = b"k" * 32, b"o" * 40
+OTHER_KEY = b"o" * 40
 NOW = 1_800_000_000
 WEEK = 604_800
 CLAIMS = Claims("1", "user@example.com", NOW, NOW + WEEK, "id-1")
@@ -46,17 +47,6 @@ def jwt_tokens(*keys: bytes, clock: FakeClock, cache_size_max: int = 100) -> Jwt
 @pytest.fixture
 def tokens(clock: FakeClock) -> JwtTokens:
     return jwt_tokens(clock=clock)
-
-
-def encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def forged(header: object, said: object, key: bytes = KEY, digest: str = "sha256") -> str:
-    """A token by hand, with no library in between."""
-    parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, said)]
-    signing_input = ".".join(encoded(part) for part in parts)
-    return f"{signing_input}.{encoded(hmac.digest(key, signing_input.encode(), digest))}"
 
 
 def without(values: dict[str, object], name: str) -> dict[str, object]:

@@ -14,9 +14,9 @@ from shortener.analytics.api import AnalyticsApi, analytics_operations
 from shortener.caller import Caller, Kind
 from shortener.gen import analytics as pb
 from shortener.rpc.guard import mounted
-from tests.analytics.builders import NOW
-from tests.analytics.subjects import Analytics
+from tests.support.analytics_services import Analytics
 from tests.support.channel import channel_for
+from tests.support.click_builders import NOW
 
 TODAY = NOW - 8 * 3600
 DAY = 86_400

@@ -25,8 +25,8 @@ from shortener.links.model import LinkRef
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import sql
 from shortener.tx import Tx
-from tests.analytics.builders import GOOGLEBOT, an_observation
-from tests.analytics.fakes import AtomicTransactions, MemoryClickStore, MemoryCounters, parse_agent
+from tests.support.click_builders import GOOGLEBOT, an_observation
+from tests.support.click_fakes import AtomicTransactions, MemoryClickStore, MemoryCounters, parse_agent
 from tests.support.databases import migrate_file, opened, rows
 from tests.support.waiting import until
 
@@ -402,7 +402,7 @@ async def test_cancelling_in_the_middle_of_a_transaction_loses_and_doubles_nothi
 CLICK_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
-from tests.analytics.builders import an_observation
+from tests.support.click_builders import an_observation
 from tests.support.databases import opened
 from tests.analytics.test_collector import Tables, encoded
 from shortener.analytics.collector import open_collector

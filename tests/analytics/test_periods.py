@@ -19,7 +19,7 @@ from shortener.analytics.periods import (
     months_around,
     sum_cover,
 )
-from tests.analytics.naive import NAMES, period_of
+from tests.support.naive_clicks import NAMES, period_of
 
 LAST_SECOND = 253_402_300_799  # 9999-12-31 23:59:59
 YEAR_3000 = 32_503_680_000

@@ -20,13 +20,13 @@ from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import sql
 from shortener.tx import Transactions, Tx
-from tests.analytics.builders import NOW, a_click, a_visitor
-from tests.analytics.fakes import AtomicTransactions, MemoryClickRemoval, MemoryClickStore, MemoryCounters
-from tests.analytics.naive import series_of, stats_of
 from tests.analytics.sqlite.test_stats_properties import DAY, HOUR, Subject, batches, close_batches, moments, range_in
 from tests.analytics.sqlite.test_stats_properties import subject as subject  # noqa: PLC0414 - a fixture: the service over a database
+from tests.support.click_builders import NOW, a_click, a_visitor
+from tests.support.click_fakes import AtomicTransactions, MemoryClickRemoval, MemoryClickStore, MemoryCounters
 from tests.support.databases import migrate_file, opened, rows
 from tests.support.fakes import FakeClock
+from tests.support.naive_clicks import series_of, stats_of
 from tests.support.waiting import until
 
 

@@ -17,8 +17,8 @@ from shortener.analytics.rollup import (
     visitors_by_period,
     without,
 )
-from tests.analytics.builders import NOW, a_click, a_ref, a_visitor
-from tests.analytics.naive import NAMES, period_of
+from tests.support.click_builders import NOW, a_click, a_ref, a_visitor
+from tests.support.naive_clicks import NAMES, period_of
 
 LAST_SECOND = 253_402_300_799  # 9999-12-31 23:59:59
 

@@ -16,9 +16,9 @@ from shortener.analytics.stats import (
     TimePoint,
 )
 from shortener.links import LinkRef
-from tests.analytics.builders import NOW, a_click
-from tests.analytics.naive import period_of
-from tests.analytics.subjects import Analytics
+from tests.support.analytics_services import Analytics
+from tests.support.click_builders import NOW, a_click
+from tests.support.naive_clicks import period_of
 
 DAY = 86_400
 TODAY = NOW - 8 * 3600

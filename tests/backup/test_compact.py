@@ -19,7 +19,7 @@ from shortener.errors import OperatorError
 from shortener.storage.data_dir import lock_data_dir
 from tests.backup.conftest import LINKS
 from tests.backup.test_backup import WELL, content, damage, silent, verified
-from tests.promises import machine
+from tests.support import fault_injection
 
 ROOT = Path(__file__).parents[2]
 STILL_WELL = replace(WELL, links=LINKS + 1500)
@@ -129,10 +129,10 @@ def test_a_full_disk_leaves_everything_as_it_was(data_dir: Path) -> None:
 
 
 def test_a_disk_without_room_is_one_clear_line(data_dir: Path, tmp_path: Path) -> None:
-    machine.need(root=True)
+    fault_injection.need(root=True)
     churn(data_dir)
     size = sum(path.stat().st_size for path in data_dir.rglob("*") if path.is_file()) + 150_000
-    with machine.small_disk(tmp_path, size) as disk:
+    with fault_injection.small_disk(tmp_path, size) as disk:
         copy = Path(shutil.copytree(data_dir, disk / "copy"))
         before = rows(copy)
         with pytest.raises(OperatorError) as caught:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.clients import ask
+from tests.support.clients import ask
 from tests.support.process import Running
 from tests.support.program import Run, done, failed
 

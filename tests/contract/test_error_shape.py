@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.clients import Answer, ask
+from tests.support.clients import Answer, ask
 from tests.support.process import Running
 
 MEMBERS = {"type": str, "title": str, "status": int, "detail": str}

@@ -1,4 +1,4 @@
-"""REST and gRPC are two doors to one thing: same question, same answer; same mistake, same words."""
+"""REST and gRPC give the same answer to the same request and the same words for the same mistake."""
 
 import base64
 import time
@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from tests.contract.clients import Answer, ask, stubs_of
+from tests.support.clients import Answer, ask, stubs_of
 from tests.support.process import Running
 from tests.support.waiting import wait_for
 

@@ -1,4 +1,4 @@
-"""The contract's rules about a link's life, over every door of the running service: gRPC, REST and the redirects."""
+"""The contract's rules about a link's life, over gRPC, REST and the redirects of the running service."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.clients import Answer, ask, status, stubs_of
+from tests.support.clients import Answer, ask, status, stubs_of
 from tests.support.process import Running
 from tests.support.waiting import wait_for
 
@@ -91,7 +91,7 @@ def test_every_door_sees_a_new_link_and_its_end_at_once(
     pb: SimpleNamespace, stubs: SimpleNamespace, server: Running, take: Any
 ) -> None:
     for number in range(10):
-        alias = f"door-{number}"
+        alias = f"alias-{number}"
         assert ask(server.redirect, "GET", f"/{alias}").status == 404  # remembered as unknown from here on
         assert take(alias) == "OK"
         assert ask(server.redirect, "GET", f"/{alias}").status == 302
@@ -153,11 +153,11 @@ def test_someone_elses_links_are_not_there(server: Running, tokens: list[str]) -
     made = ask(server.gateway, "POST", "/api/urls", {"long_url": "https://example.com/", "user_id": "x"}, token=ann)
     path = f"/api/urls/{made.json['short_code']}"
     assert (made.status, made.headers["location"]) == (201, path)
-    doors = ["", "/qr", "/qr?format=svg", "/stats", "/timeseries", "/geo"]
-    for door in doors:
-        assert ask(server.gateway, "GET", path + door, token=ann).status == 200
-        assert is_problem(ask(server.gateway, "GET", path + door, token=bob), 404)
-        assert is_problem(ask(server.gateway, "GET", path + door), 401)
+    paths = ["", "/qr", "/qr?format=svg", "/stats", "/timeseries", "/geo"]
+    for suffix in paths:
+        assert ask(server.gateway, "GET", path + suffix, token=ann).status == 200
+        assert is_problem(ask(server.gateway, "GET", path + suffix, token=bob), 404)
+        assert is_problem(ask(server.gateway, "GET", path + suffix), 401)
     assert is_problem(ask(server.gateway, "DELETE", path, token=bob), 404)
     assert ask(server.gateway, "GET", "/api/urls", token=bob).json == {"urls": [], "total": 0, "has_more": False}
     gone = ask(server.gateway, "DELETE", path, token=ann)

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import DecodeError
 
 from tests.conftest import both_servers
-from tests.contract.clients import call_over_h2, refusal, status, stubs_of
+from tests.support.clients import call_over_h2, refusal, status, stubs_of
 from tests.support.process import Running
 
 pytestmark = both_servers

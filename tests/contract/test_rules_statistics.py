@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.contract.clients import ask, refusal, status, stubs_of
+from tests.support.clients import ask, refusal, status, stubs_of
 from tests.support.process import Running
 
 BAD, GOOD = "INVALID_ARGUMENT", "OK"

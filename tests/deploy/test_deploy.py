@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from shortener.config.sections import Config
-from tests.observe.test_metrics import Site
+from tests.support.metrics_client import Site
 from tests.support.process import Running
 
 ROOT = Path(__file__).parents[2]

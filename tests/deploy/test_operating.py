@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.promises import machine
+from tests.support import fault_injection
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operating.md"
@@ -56,8 +56,8 @@ def checked(block: str) -> list[str]:
 
 
 def follow(tmp_path: Path, texts: list[str]) -> "subprocess.CompletedProcess[str]":
-    machine.need("unshare", "setpriv", "curl", "openssl", root=True)
-    machine.run(*OWN_ROOM, "sh", "-c", TRY_OVERLAY.format(tmp_path))
+    fault_injection.need("unshare", "setpriv", "curl", "openssl", root=True)
+    fault_injection.run(*OWN_ROOM, "sh", "-c", TRY_OVERLAY.format(tmp_path))
     (tmp_path / "root").mkdir()
     command = [*OWN_ROOM, sys.executable, str(FOLLOW), str(tmp_path / "root"), sys.executable]
     return subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=110, check=False)

@@ -43,6 +43,55 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """Return the file and the function of each test that a page names in backquotes; a path without `.py` is a folder.
+
+    "…::test_x" and "…test_x" name a test of the file that was named before.
+    """
+    found, file = [], ""
+    for path, function in re.findall(
+        r"`((?:tests/)?[\w/]*\btest_\w+\.py|tests/[\w./]*|…)(?:::)?(\w*)(?:\[\w+\])?`", text
+    ):
+        file = file if path == "…" else path
+        if path != "…" or file.endswith(".py"):
+            found.append((file, function))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    missing = []
+    for file, function in named_tests(page.read_text()):
+        places = [ROOT / file] if file.startswith("tests/") else list((ROOT / "tests").rglob(file))
+        if not any(
+            place.exists() and re.search(rf"{function}\(", place.read_text() if function else "(") for place in places
+        ):
+            missing.append((file, function))
+    assert missing == []
+
+
+def test_every_test_of_the_rules_of_http2_exists() -> None:
+    text = (ROOT / "docs" / "conformance-http2.md").read_text()
+    defined = " ".join(
+        re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "tests" / "rpc").rglob("test_*.py")))
+    )
+    named = re.findall(r"`(?:…|(?=test_))([a-z]\w*_\w*)…?`", text)
+    files = {path.stem for path in (ROOT / "tests" / "rpc").rglob("test_*.py")}
+    assert len(named) > 50
+    assert [name for name in named if name not in defined and name not in files] == []
+
+
+def test_the_tests_that_a_page_names_are_found() -> None:
+    text = "`test_kill.py::test_a[sync]`, `…::test_b`, `…its_end`, `tests/warm.py`, `tests/analytics`, `x.py`"
+    assert named_tests(text) == [
+        ("test_kill.py", "test_a"),
+        ("test_kill.py", "test_b"),
+        ("test_kill.py", "its_end"),
+        ("tests/warm.py", ""),
+        ("tests/analytics", ""),
+    ]
+
+
 def test_ci_runs_the_readmes_test_line_and_nothing_else_on_the_distributions_python_and_another() -> None:
     [_, test_line] = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
     printed = subprocess.run(

@@ -9,8 +9,8 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from shortener.gen import user
-from tests.contract.clients import ask
 from tests.support import process
+from tests.support.clients import ask
 
 PASSWORD, NEW = "secret-of-old", "secret-of-new"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.observe.test_metrics import Site
+from tests.support.metrics_client import Site
 from tests.support.process import Running
 
 CHROMIUM = shutil.which("chromium")

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.contract.clients import ask, stubs_of
 from tests.support import process
+from tests.support.clients import ask, stubs_of
 from tests.support.waiting import wait_for
 
 CLICKS = (

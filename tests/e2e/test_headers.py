@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from shortener.redirect import handler, pages
-from tests.contract.clients import Answer, ask
 from tests.support import process
+from tests.support.clients import Answer, ask
 
 CLICK_TABLES = {"visitors", "clicks", "click_rollups", "visitor_sets", "journal_position", "sqlite_sequence"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from tests.contract.clients import Answer, ask, refusal, stubs_of
-from tests.observe.test_metrics import metrics, value
 from tests.support import process
+from tests.support.clients import Answer, ask, refusal, stubs_of
+from tests.support.metrics_client import metrics, value
 from tests.support.waiting import wait_for
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.observe.test_metrics import Site
 from tests.support import process
+from tests.support.metrics_client import Site
 from tests.support.program import shortener
 
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from shortener.accounts.tokens import key_id
-from tests.accounts.test_tokens import forged
-from tests.contract.clients import Answer, ask, stubs_of
 from tests.support import process
+from tests.support.clients import Answer, ask, stubs_of
+from tests.support.forged_tokens import forged
 
 KEY, STRANGER = b"k" * 40, b"s" * 40
 SERVICE_TOKEN = "service-token-of-some-length"

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from argon2 import PasswordHasher
 
-from tests.contract.clients import ask, status, stubs_of
 from tests.support import process
+from tests.support.clients import ask, status, stubs_of
 
 PASSWORD = "secret-of-hers"
 AT_ONCE = 16

@@ -1,4 +1,4 @@
-"""What must not be kept is not kept: canaries go in through every door and are looked for in files and log lines."""
+"""Canaries sent over every interface are found neither in files nor in log lines, where they must not be kept."""
 
 import contextlib
 import json
@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.observe.test_metrics import Site
 from tests.support import process
+from tests.support.metrics_client import Site
 from tests.support.waiting import wait_for
 
 ADDRESS = "203.0.113.77"
@@ -56,7 +56,7 @@ NEVER_KEPT = {
 
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory, pb: SimpleNamespace) -> "tuple[str, Path, bytes, dict[str, bytes]]":
-    """Send canaries through every door; return a token, the data directory, the log, and the files while it ran."""
+    """Send canaries over every interface; return a token, the data directory, the log, and the files while it ran."""
     home = tmp_path_factory.mktemp("privacy")
     data_dir = home / "data"
     settings = {

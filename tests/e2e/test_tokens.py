@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from shortener.accounts.tokens import key_id
-from tests.accounts.test_tokens import forged
-from tests.contract.clients import ask, status, stubs_of
-from tests.observe.test_metrics import RPC, metrics
 from tests.support import process
+from tests.support.clients import ask, status, stubs_of
+from tests.support.forged_tokens import forged
+from tests.support.metrics_client import RPC, metrics
 
 NEW, OLD, STRANGER = b"n" * 40, b"o" * 40, b"s" * 40
 

@@ -8,7 +8,7 @@ from shortener import errors
 from shortener.links.destination import LENGTH_MAX, parse_destination
 from shortener.links.model import is_plain
 from tests.fuzz.targets import Check
-from tests.links.builders import some_addresses
+from tests.support.link_builders import some_addresses
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import hpack
 
 from shortener.rpc.http2 import frames
 from tests.fuzz.h2_virtual import cut
-from tests.rpc.h2_wire import frame, head, message
+from tests.support.h2_wire import frame, head, message
 
 NAMES = (
     "echo",

@@ -11,7 +11,7 @@ from unittest import mock
 from shortener.config.sections import Grpc
 from shortener.net import listener, places
 from shortener.rpc.http2 import RpcServer, calls, connection, inbound, outbound, shared, stream
-from tests.rpc.h2_peer import Odd
+from tests.support.h2_peer import Odd
 
 GRPC = Grpc(
     message_size_max=40_000,

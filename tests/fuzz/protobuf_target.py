@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.fuzz.targets import Check
-from tests.rpc.messages import REQUESTS
 from tests.rpc.test_codec import google_outcome, outcome
+from tests.support.messages import REQUESTS
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shortener import errors
 from shortener.idempotency.model import Answer, asked, parse_key
-from tests.idempotency.fakes import SECRET
+from tests.support.idempotency_fakes import SECRET
 
 REQUEST = ("https://example.com/", 0, True)
 values = st.one_of(st.integers(), st.booleans(), st.text())

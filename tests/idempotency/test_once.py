@@ -18,12 +18,12 @@ from shortener.idempotency.sqlite import SqliteReplayStore
 from shortener.links import Created, LinkDraft, LinkService
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.sqlite.database import SqliteDatabase
-from tests.analytics.naive import country_name
-from tests.analytics.subjects import describe
-from tests.idempotency.fakes import DAY, some_replays
-from tests.links.fakes import FakeQr, ListedCodes, a_link_service
+from tests.support.analytics_services import describe
 from tests.support.databases import migrate_file, opened, rows
 from tests.support.fakes import FakeClock
+from tests.support.idempotency_fakes import DAY, some_replays
+from tests.support.link_fakes import FakeQr, ListedCodes, a_link_service
+from tests.support.naive_clicks import country_name
 
 CONCURRENT = 64
 LONG_URL = "https://example.com/a"

@@ -14,9 +14,9 @@ from shortener.idempotency.ports import ReplayStore
 from shortener.idempotency.service import SWEEP_BATCH
 from shortener.idempotency.sqlite import SqliteReplayStore
 from shortener.tx import Transactions, Tx
-from tests.idempotency.fakes import DAY, MemoryReplayStore, some_replays
 from tests.support.databases import migrate_file, opened
 from tests.support.fakes import FakeClock, FakeTransactions
+from tests.support.idempotency_fakes import DAY, MemoryReplayStore, some_replays
 from tests.support.waiting import until
 
 NOW = 1_800_000_000

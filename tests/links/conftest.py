@@ -9,8 +9,8 @@ from shortener.config.sections import Storage
 from shortener.links.cache import MemoryLinkCache
 from shortener.storage.sqlite.database import SqliteDatabase, open_database
 from shortener.storage.sqlite.sql import sql
-from tests.links.fakes import a_cache
-from tests.links.slow_store import SlowStore, Timer, Writes
+from tests.support.link_fakes import a_cache
+from tests.support.slow_store import SlowStore, Timer, Writes
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "sqlite"
 

@@ -17,9 +17,9 @@ from shortener.gen import url as pb
 from shortener.links import LinkDraft, LinkService
 from shortener.links.api import LinkApi, QrRequest, link_operations
 from shortener.rpc.guard import mounted
-from tests.links.fakes import a_link_service
 from tests.support.channel import channel_for
 from tests.support.fakes import FakeClock
+from tests.support.link_fakes import a_link_service
 
 NOW = 1_800_000_000
 GET_URL = "/url.URLService/GetURL"

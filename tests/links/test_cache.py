@@ -11,8 +11,8 @@ from shortener import errors
 from shortener.links import Link, LinkDetails, LinkRecord
 from shortener.links.cache import BATCH_MAX, CacheStats, MemoryLinkCache
 from shortener.links.model import LinkCounts, is_live
-from tests.links.builders import a_link, a_record
-from tests.links.slow_store import SlowStore, Timer, Writes, add, begin, delete, put, transact
+from tests.support.link_builders import a_link, a_record
+from tests.support.slow_store import SlowStore, Timer, Writes, add, begin, delete, put, transact
 
 
 def links_of(details: list[LinkDetails]) -> list[Link]:

@@ -12,10 +12,10 @@ from shortener.links.cache import MemoryLinkCache
 from shortener.links.model import LinkCounts
 from shortener.links.sqlite import SqliteLinkStore
 from shortener.storage.sqlite.database import SqliteDatabase
-from tests.links.builders import a_new_link
-from tests.links.fakes import a_cache
-from tests.links.slow_store import SlowStore, Writes, add, begin, delete, put, transact
 from tests.support.fakes import FakeTx
+from tests.support.link_builders import a_new_link
+from tests.support.link_fakes import a_cache
+from tests.support.slow_store import SlowStore, Writes, add, begin, delete, put, transact
 
 
 async def test_a_delete_during_a_read(cache: MemoryLinkCache, writes: Writes, inner: SlowStore) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shortener import errors
 from shortener.links.destination import LENGTH_MAX, OwnAddresses, own_addresses, parse_destination
 from shortener.links.hosts import is_readable
-from tests.links.builders import some_addresses
+from tests.support.link_builders import some_addresses
 
 OWN = some_addresses("http://localhost:8081", 8081)
 

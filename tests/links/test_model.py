@@ -19,7 +19,7 @@ from shortener.links.model import (
     parse_paging,
     parse_short_code,
 )
-from tests.links.builders import a_draft, a_link, details
+from tests.support.link_builders import a_draft, a_link, details
 
 ALIAS = string.ascii_letters + string.digits + "_-"
 

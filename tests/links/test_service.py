@@ -7,9 +7,9 @@ from shortener import errors
 from shortener.links import Created, LinkDetails, LinkDraft, LinkPage, LinkRecord, LinkService
 from shortener.links.model import LinkCounts
 from shortener.links.service import CODE_ATTEMPTS_MAX, CodesExhausted
-from tests.links.builders import details
-from tests.links.fakes import FakeQr, ListedCodes, MemoryLinkStore, a_link_service
 from tests.support.fakes import FakeClock, FakeTransactions, FakeTx
+from tests.support.link_builders import details
+from tests.support.link_fakes import FakeQr, ListedCodes, MemoryLinkStore, a_link_service
 
 LONG_URL = "https://example.com/path"
 

@@ -14,10 +14,10 @@ from shortener.links.sqlite import SqliteLinkStore, SqliteOutbox
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import sql
 from shortener.tx import Transactions, Tx
-from tests.idempotency.fakes import some_replays
-from tests.links.builders import a_draft, a_new_link, details
-from tests.links.fakes import MemoryLinkStore, a_link_service
 from tests.support.fakes import FakeTransactions
+from tests.support.idempotency_fakes import some_replays
+from tests.support.link_builders import a_draft, a_new_link, details
+from tests.support.link_fakes import MemoryLinkStore, a_link_service
 
 
 @dataclass

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from shortener import errors
 from shortener.links.destination import host_of, own_addresses, parse_destination
 from shortener.links.hosts import canonical
-from tests.links import node
-from tests.links.hostile import HOSTILE, REFUSED, TAKEN
+from tests.support import node
+from tests.support.hostile_urls import HOSTILE, REFUSED, TAKEN
 
 OWN = own_addresses("http://localhost:8081", 8081)
 

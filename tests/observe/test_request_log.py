@@ -15,8 +15,8 @@ import pytest
 from shortener.config.sections import Log
 from shortener.observe import request_log as requestlog
 from shortener.observe.request_log import PIPE_BYTES, SLOW_LINES_MAX, open_request_log
-from tests.observe.test_metrics import Site, metrics, value
 from tests.support import process
+from tests.support.metrics_client import Site, metrics, value
 
 
 def lines_of(*pieces: bytes) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 import shortener
 from shortener.app import App
 from shortener.links import LinkDraft
-from tests.analytics.builders import IPHONE
+from tests.support.click_builders import IPHONE
 
 EMAIL, PASSWORD = "canary-person@example.com", "a-good-password"
 DESTINATION = "https://example.com/canary-destination"

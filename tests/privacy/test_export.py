@@ -15,8 +15,8 @@ from shortener.links.sqlite import SqliteLinkStore
 from shortener.privacy import export
 from shortener.privacy.api import ExportRequest, PrivacyApi
 from shortener.privacy.export import Cursor, Exporter, parse_cursor
-from tests.analytics.builders import a_click, a_visitor
 from tests.privacy.conftest import DESTINATION, EMAIL, LONG_DESTINATION, fill, register
+from tests.support.click_builders import a_click, a_visitor
 
 
 def exporter(app: App) -> Exporter:

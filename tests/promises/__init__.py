@@ -1,1 +1,1 @@
-"""What the service promises, tested the hard way. Quick forms run by default, long ones with `--torture`."""
+"""Tests of the promises in docs/reliability.md. Quick forms run by default, long forms with `--torture`."""

@@ -1,4 +1,4 @@
-"""How long the tests of promises take, and where the figures they reach go."""
+"""Sizes of the quick and the long forms, and the file that takes their figures."""
 
 import json
 import os

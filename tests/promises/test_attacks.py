@@ -12,7 +12,7 @@ from typing import NamedTuple
 import grpc
 import pytest
 
-from tests.promises.attacker import NAMES, PACED
+from tests.promises.hostile_client import NAMES, PACED
 from tests.support import process
 
 HONEST_P99_SECONDS = 0.1
@@ -124,7 +124,7 @@ def test_an_attack_is_hardly_noticed(
     p99_before = honest.take()
     before = most = memory_of(attacked)
     seconds = size(1, 10)
-    command = [sys.executable, "-m", "tests.promises.attacker", attacked.url, name, str(seconds)]
+    command = [sys.executable, "-m", "tests.promises.hostile_client", attacked.url, name, str(seconds)]
     attacker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         while attacker.poll() is None:

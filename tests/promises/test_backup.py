@@ -15,10 +15,10 @@ import pytest
 from shortener.backup import verify as checking
 from shortener.backup.restore import restore
 from shortener.backup.verify import Verified
-from tests.contract.clients import stubs_of
-from tests.promises.clickers import Clicker
+from tests.promises.redirect_load import RedirectClient
 from tests.promises.writers import Writer
 from tests.support import process, program
+from tests.support.clients import stubs_of
 
 PROMISE = "backup while running, restore, verify"
 
@@ -54,27 +54,32 @@ def silent(done: int, total: int) -> None:
 
 
 def back_up_under_load(
-    data_dir: Path, backup: Path, server: process.Running, writers: list[Writer], clickers: list[Clicker], links: int
+    data_dir: Path,
+    backup: Path,
+    server: process.Running,
+    writers: list[Writer],
+    redirect_clients: list[RedirectClient],
+    links: int,
 ) -> tuple[dict[str, Known], list[int], list[int], float]:
     """Make a backup while all write and click, and kill the server.
 
-    Return the links known before it, each clicker's answers before it and requests after it, and how long it took.
+    Return the links known before it, each client's answers before it and requests after it, and how long it took.
     """
     stopping, resting = threading.Event(), threading.Event()
     threads = [threading.Thread(target=writer.run, args=(server, stopping)) for writer in writers]
-    threads += [threading.Thread(target=clicker.run, args=(server, resting)) for clicker in clickers]
+    threads += [threading.Thread(target=client.run, args=(server, resting)) for client in redirect_clients]
     enough = len(known(writers)) + links
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 60
     while len(known(writers)) < enough and time.monotonic() < deadline:
         time.sleep(0.01)
-    before, answered = known(writers), [clicker.answered for clicker in clickers]
+    before, answered = known(writers), [client.answered for client in redirect_clients]
     started = time.monotonic()
     done = program.shortener("backup", str(backup), cwd=data_dir.parent, STORAGE_DATA_DIR=str(data_dir))
     seconds = time.monotonic() - started
     assert (done.returncode, done.stderr) == (0, ""), done
-    sent = [clicker.sent for clicker in clickers]
+    sent = [client.sent for client in redirect_clients]
     resting.set()
     stopping.set()
     server.kill()
@@ -108,19 +113,21 @@ def test_a_backup_under_load_is_whole(
 ) -> None:
     data_dir, rounds, compared, clicks, slowest = tmp_path / "data", size(1, 20), 0, 0, 0.0
     writers = [Writer(f"w{number}", pb, number) for number in range(size(2, 8))]
-    clickers = [Clicker("") for _ in range(size(1, 4))]
+    redirect_clients = [RedirectClient("") for _ in range(size(1, 4))]
     for number in range(rounds):
         server = process.start(data_dir)
         with stubs_of(pb, server) as stubs:
             if number:
                 for writer in writers:
                     writer.settle(stubs)
-            for clicker in clickers:
-                if not clicker.code:
+            for client in redirect_clients:
+                if not client.code:
                     request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id="clicked")
-                    clicker.code = stubs.urls.CreateURL(request, timeout=30).short_code
+                    client.code = stubs.urls.CreateURL(request, timeout=30).short_code
         backup, restored = tmp_path / "backup", tmp_path / "restored"
-        before, answered, sent, seconds = back_up_under_load(data_dir, backup, server, writers, clickers, size(10, 200))
+        before, answered, sent, seconds = back_up_under_load(
+            data_dir, backup, server, writers, redirect_clients, size(10, 200)
+        )
         slowest = max(slowest, seconds)
         verify(data_dir)
         verify(backup)
@@ -132,14 +139,15 @@ def test_a_backup_under_load_is_whole(
         compare(restored, before, writers)
         with closing(sqlite3.connect(restored / "shortener.db")) as database:
             counts = dict(database.execute("SELECT short_code, clicks FROM links WHERE owner_id = 'clicked'"))
-        for clicker, low, high in zip(clickers, answered, sent, strict=True):
-            assert low <= counts[clicker.code] <= high
+        for client, low, high in zip(redirect_clients, answered, sent, strict=True):
+            assert low <= counts[client.code] <= high
         compared += len(before)
         clicks += sum(counts.values())
         shutil.rmtree(backup)
         shutil.rmtree(restored)
     figure(
         PROMISE,
-        f"{rounds} backups under {len(writers)} writers and {len(clickers)} clickers, the slowest {slowest:.1f} s; "
+        f"{rounds} backups under {len(writers)} writers and {len(redirect_clients)} redirect clients, "
+        f"the slowest {slowest:.1f} s; "
         f"{compared:,} links and {clicks:,} redirects compared, 0 missing; verify clean before and after each restore",
     )

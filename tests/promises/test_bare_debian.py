@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises import machine
+from tests.support import fault_injection
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = "python3,python3-venv,ca-certificates"
@@ -40,9 +40,9 @@ def inside(root: Path, line: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_both_lines_of_the_readme_work_on_bare_debian(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
-    machine.need("debootstrap", "git", "unshare", root=True)
+    fault_injection.need("debootstrap", "git", "unshare", root=True)
     bare = tmp_path / "bare"
-    machine.run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", bare, MIRROR)
+    fault_injection.run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", bare, MIRROR)
     for name in ("etc/pip.conf", "etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt"):
         if (Path("/") / name).exists():
             shutil.copy(Path("/") / name, bare / name)

@@ -15,9 +15,9 @@ from shortener.links import LinkDraft
 from shortener.rpc.http2 import RpcServer
 from shortener.server.listeners import Servers, open_servers
 from shortener.server.sockets import bind
-from tests.promises.agreement import assert_all_agrees
-from tests.promises.callers import aio_stubs_of
-from tests.promises.quitters import Quitters, honest
+from tests.promises.async_clients import aio_stubs_of
+from tests.promises.cancelling_callers import CancellingCallers, honest
+from tests.promises.recount import assert_counts_match_recount
 from tests.promises.test_cancel_steps import assert_at_rest, tasks_of_calls
 from tests.support.waiting import until
 
@@ -45,9 +45,9 @@ async def assert_nobody_is_served(servers: Servers) -> None:
         assert (own._shared.unsent.size, own._shared.received.size, own._shared.runner.tasks) == (0, 0, set())
 
 
-async def storm(quitters: Quitters, numbers: Any) -> None:
+async def storm(callers: CancellingCallers, numbers: Any) -> None:
     for number in numbers:
-        await quitters.ways[number % len(quitters.ways)](number)
+        await callers.ways[number % len(callers.ways)](number)
 
 
 @pytest.mark.timeout(3600)
@@ -59,17 +59,17 @@ async def test_honest_callers_notice_nothing_of_those_who_leave(
         async with open_servers(chosen, sockets) as servers:
             app, tasks = servers.app, tasks_of_calls()
             link = await app.links.create(LinkDraft("https://example.com/", "storm"))
-            quitters = Quitters(app.addresses, link.link.short_code, random.Random())
+            callers = CancellingCallers(app.addresses, link.link.short_code, random.Random())
             numbers, over = iter(range(cancels)), asyncio.Event()
-            async with quitters.grpc_channel(), aio_stubs_of(pb, SimpleNamespace(url=app.addresses["url"])) as stubs:  # type: ignore[arg-type] # only its address is wanted
+            async with callers.grpc_channel(), aio_stubs_of(pb, SimpleNamespace(url=app.addresses["url"])) as stubs:  # type: ignore[arg-type] # only its address is wanted
                 good = [asyncio.create_task(honest(pb, stubs, f"honest{name}", over)) for name in range(HONEST)]
-                await asyncio.gather(*(storm(quitters, numbers) for _ in range(AT_ONCE)))
+                await asyncio.gather(*(storm(callers, numbers) for _ in range(AT_ONCE)))
                 over.set()
                 calls = sum(await asyncio.gather(*good))
             await assert_nobody_is_served(servers)
             await assert_at_rest(app, tasks)
     assert calls >= HONEST
-    assert_all_agrees(tmp_path / "data")
+    assert_counts_match_recount(tmp_path / "data")
     figure(
-        PROMISE, f"{cancels:,} calls left in {len(quitters.ways)} ways, {calls:,} honest calls beside them: all right"
+        PROMISE, f"{cancels:,} calls left in {len(callers.ways)} ways, {calls:,} honest calls beside them: all right"
     )

@@ -15,8 +15,8 @@ import shortener
 from shortener.app import App, open_app
 from shortener.gen import analytics, url, user
 from shortener.rpc.guard import guarded, mounted
-from tests.promises.agreement import assert_all_agrees
-from tests.promises.steps import When, run_cancelled_at
+from tests.promises.cancellation import When, run_cancelled_at
+from tests.promises.recount import assert_counts_match_recount
 
 PASSWORD = "secret-of-the-cancelled"
 STEPS_MAX = 50
@@ -233,5 +233,5 @@ async def test_a_method_cancelled_at_each_of_its_steps_is_done_or_not_begun(
             assert before != await stage.state() or NOTHING in effects, path
     assert steps > rounds * 40
     await stage.app.core.database.close()
-    assert_all_agrees(tmp_path / "data")
+    assert_counts_match_recount(tmp_path / "data")
     figure(PROMISE, f"{len(METHODS)} methods, {steps:,} cancellations at their suspensions in turn: all or nothing")

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.contract.clients import stubs_of
 from tests.e2e.test_crash import follow
-from tests.promises.callers import browser_of
+from tests.promises.async_clients import redirect_connection_to
 from tests.support import process
+from tests.support.clients import stubs_of
 from tests.support.waiting import wait_for
 
 LINKS = 60
@@ -67,7 +67,7 @@ async def test_a_damaged_page_gives_no_wrong_redirect(
             clear_line(failed)
             not_started += 1
         else:
-            async with browser_of(server) as browser:
+            async with redirect_connection_to(server) as browser:
                 for code, wanted in links.items():
                     status, location = await browser.ask(code)
                     assert (status, location) == (302, wanted) or (status >= 400 and not location), (page, code)

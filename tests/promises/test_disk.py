@@ -11,11 +11,11 @@ import grpc
 import pytest
 
 from shortener.backup.verify import verify
-from tests.contract.clients import stubs_of
-from tests.promises.clickers import Clicker, follow
-from tests.promises.machine import small_disk
+from tests.promises.redirect_load import RedirectClient, follow
 from tests.promises.test_faults import metric
 from tests.support import process
+from tests.support.clients import stubs_of
+from tests.support.fault_injection import small_disk
 from tests.support.waiting import wait_for
 
 DISK_BYTES = 24 << 20  # the unpacked country data take a third of it
@@ -57,18 +57,18 @@ def register(server: process.Running, name: str) -> tuple[int, str | None]:
 
 
 def recovery(
-    pb: SimpleNamespace, server: process.Running, stubs: SimpleNamespace, clicker: Clicker, seconds_max: int
+    pb: SimpleNamespace, server: process.Running, stubs: SimpleNamespace, client: RedirectClient, seconds_max: int
 ) -> float:
     """Return how many seconds it takes until a link can be made, and a redirect is counted."""
     freed = time.monotonic()
     while not CODE.fullmatch(create(pb, stubs)):
         assert time.monotonic() < freed + seconds_max
-    before = clicker.answered
-    while clicker.answered == before:
-        follow([clicker], server, 0.02, kill=False)
+    before = client.answered
+    while client.answered == before:
+        follow([client], server, 0.02, kill=False)
     dropped = metric(server, "shortener_clicks_dropped_total")
-    stats = pb.analytics_pb2.GetStatsRequest(short_code=clicker.code)
-    told, left = clicker.answered - dropped, freed + seconds_max - time.monotonic()
+    stats = pb.analytics_pb2.GetStatsRequest(short_code=client.code)
+    told, left = client.answered - dropped, freed + seconds_max - time.monotonic()
     wait_for(lambda: stubs.analytics.GetStats(stats, timeout=10).total_clicks >= told, seconds=left)
     return time.monotonic() - freed
 
@@ -81,26 +81,26 @@ def test_a_full_disk_stops_writes_alone_and_is_got_over_without_a_restart(
     with small_disk(tmp_path, DISK_BYTES) as disk:
         data_dir = disk / "data"
         with process.running(data_dir) as server, stubs_of(pb, server) as stubs:
-            clicker = Clicker(create(pb, stubs))
+            client = RedirectClient(create(pb, stubs))
             for number in range(rounds):
                 ballast = fill(disk)
                 while (status := create(pb, stubs)) != "RESOURCE_EXHAUSTED":  # What the log has room for is taken.
                     assert CODE.fullmatch(status)
                 assert register(server, f"full-{number}") == (503, "1")
-                before = clicker.answered
-                follow([clicker], server, 0.5, kill=False)
-                assert clicker.answered > before
+                before = client.answered
+                follow([client], server, 0.5, kill=False)
+                assert client.answered > before
                 ballast.unlink()
-                slowest = max(slowest, recovery(pb, server, stubs, clicker, size(30, RECOVERY_SECONDS)))
+                slowest = max(slowest, recovery(pb, server, stubs, client, size(30, RECOVERY_SECONDS)))
                 assert register(server, f"free-{number}") == (201, None)
             dropped = metric(server, "shortener_clicks_dropped_total")
-            stats = pb.analytics_pb2.GetStatsRequest(short_code=clicker.code)
-            assert stubs.analytics.GetStats(stats, timeout=10).total_clicks == clicker.answered - dropped
+            stats = pb.analytics_pb2.GetStatsRequest(short_code=client.code)
+            assert stubs.analytics.GetStats(stats, timeout=10).total_clicks == client.answered - dropped
         assert dropped > 0
         found = verify(data_dir, has_own_secret=True, progress=lambda done, total: None)
         assert (found.findings, found.waiting) == ([], 0)
     figure(
         "disk full, then freed",
-        f"filled {rounds} times: {clicker.answered:,} redirects, none refused, {dropped:,} not counted and told as "
+        f"filled {rounds} times: {client.answered:,} redirects, none refused, {dropped:,} not counted and told as "
         f"dropped; all well {slowest:.1f} s after there was room; verify clean",
     )

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.promises.crowd import GrpcCaller, HttpCaller, Tally, ask, get
+from tests.promises.load import GrpcCaller, HttpCaller, Tally, ask, get
 from tests.support import process
 
 Size = Callable[[int, int], int]

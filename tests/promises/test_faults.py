@@ -17,11 +17,11 @@ import grpc
 import pytest
 
 from shortener.backup.verify import verify
-from tests.contract.clients import stubs_of
-from tests.promises.agreement import copied
-from tests.promises.clickers import Clicker, follow
-from tests.promises.machine import failing, need
+from tests.promises.recount import copied
+from tests.promises.redirect_load import RedirectClient, follow
 from tests.support import process
+from tests.support.clients import stubs_of
+from tests.support.fault_injection import failing, need
 from tests.support.waiting import wait_for
 
 CALLS = 8
@@ -142,9 +142,9 @@ def test_a_click_whose_journal_write_fails_is_told_as_dropped(
         server = process.start(data_dir, command=fault)
         with stubs_of(pb, server) as stubs:
             request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id="x")
-            clicker = Clicker(stubs.urls.CreateURL(request, timeout=20).short_code)
-        while clicker.answered <= nth:
-            follow([clicker], server, 0.1, kill=False)
+            client = RedirectClient(stubs.urls.CreateURL(request, timeout=20).short_code)
+        while client.answered <= nth:
+            follow([client], server, 0.1, kill=False)
         dropped = metric(server, "shortener_clicks_dropped_total")
         server.kill()
         assert dropped == 1  # One client has one request open; it got its redirect all the same.
@@ -153,8 +153,8 @@ def test_a_click_whose_journal_write_fails_is_told_as_dropped(
         again.kill()
         well(data_dir)
         with copied(data_dir) as database:
-            assert database.execute("SELECT clicks FROM links").fetchall() == [(clicker.answered - 1,)], nth
-        answered += clicker.answered
+            assert database.execute("SELECT clicks FROM links").fetchall() == [(client.answered - 1,)], nth
+        answered += client.answered
         dropped_in_all += dropped
     figure(
         f"{PROMISE} (click journal)",

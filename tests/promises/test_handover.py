@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from shortener.server.sockets import NAMES
-from tests.promises import launcher
-from tests.promises.crowd import GrpcCaller, HttpCaller, Tally, get
+from tests.promises import socket_launcher
+from tests.promises.load import GrpcCaller, HttpCaller, Tally, get
 from tests.promises.test_drain import create, link, look_up
 from tests.support import process
 
@@ -23,7 +23,7 @@ Figure = Callable[[str, str], None]
 def start(data_dir: Path, sockets: dict[str, socket.socket], *, named: bool) -> process.Running:
     held = dict(random.sample(list(sockets.items()), len(sockets))) if named else sockets
     numbers = tuple(each.fileno() for each in held.values())
-    command = [sys.executable, launcher.__file__, ",".join(map(str, numbers))] + [":".join(held)] * named
+    command = [sys.executable, socket_launcher.__file__, ",".join(map(str, numbers))] + [":".join(held)] * named
     server = process.start(data_dir, command=tuple(command), pass_fds=numbers)
     for name, each in sockets.items():
         assert server.ready[name] == f"127.0.0.1:{each.getsockname()[1]}"

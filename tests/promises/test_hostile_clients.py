@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from shortener.tasks import cancel
-from tests.promises.crowd import HttpCaller, Tally, ask, get, memory_mib, open_files
+from tests.promises.load import HttpCaller, Tally, ask, get, memory_mib, open_files
 from tests.promises.test_drain import UPLOAD, create, link
 from tests.support import process
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.contract.clients import stubs_of
-from tests.promises.agreement import copied, disagreements
+from tests.promises.recount import copied, differences_from_recount
 from tests.promises.writers import Writer
 from tests.support import process
+from tests.support.clients import stubs_of
 
 WRITERS = 8
 WRITES_MAX = 300
@@ -77,7 +77,7 @@ def test_what_was_acknowledged_survives_kill_9(
     for _ in range(rounds):
         round_of(server, writers, dice.randrange(WRITES_MAX), dice.uniform(0, 0.01))
         with copied(data_dir) as database:
-            assert disagreements(database) == []
+            assert differences_from_recount(database) == []
             assert_stored(database, writers)
         server = start(data_dir)
         with stubs_of(pb, server) as stubs:
@@ -87,7 +87,7 @@ def test_what_was_acknowledged_survives_kill_9(
         server.log.unlink()
     assert server.stop() == 0
     with copied(data_dir) as database:
-        assert disagreements(database) == []
+        assert differences_from_recount(database) == []
         assert_stored(database, writers)
     acknowledged = sum(writer.acknowledged for writer in writers)
     assert acknowledged > rounds

@@ -16,7 +16,7 @@ from shortener.gen.analytics import GetTimeSeriesResponse
 from shortener.observe.loop_lag import BOUNDS, LoopLag
 from shortener.rest import json_codec as jsonio
 from shortener.rpc import codec
-from tests.promises.crowd import GrpcCaller, HttpCaller, Tally, ask, get
+from tests.promises.load import GrpcCaller, HttpCaller, Tally, ask, get
 from tests.promises.test_drain import create, link, post
 from tests.support import process
 

@@ -13,8 +13,8 @@ import pytest
 from google.rpc import error_details_pb2
 
 from shortener.limits import Limiter, Rate
-from tests.contract.clients import Answer, ask, refusal
 from tests.support import process
+from tests.support.clients import Answer, ask, refusal
 from tests.support.process import Running
 
 Size = Callable[[int, int], int]

@@ -12,7 +12,7 @@ import pytest
 from shortener.config.sections import Links
 from shortener.links.lists.screen import followed, load_screen
 from shortener.server import process as serving
-from tests.promises.scheduling import queued_by_thread
+from tests.support.scheduling import queued_by_thread
 
 HOLD_SECONDS_MAX = 0.020
 """Beside what threads of ours wait for a core, which is the machine's doing: also one that holds Python's lock may."""

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import grpc
 
-from tests.contract.clients import stubs_of
-from tests.promises.scheduling import cpu_seconds
 from tests.support import process
+from tests.support.clients import stubs_of
+from tests.support.scheduling import cpu_seconds
 
 
 def test_unknown_accounts_look_like_wrong_passwords(

@@ -19,8 +19,8 @@ from shortener.storage.sqlite.database import open_database
 from shortener.storage.sqlite.migrate import load_migrations
 from tests.bench import load
 from tests.bench.dataset import World
-from tests.promises.machine import need
-from tests.promises.migrating import apply, steps
+from tests.promises.migration_process import apply, steps
+from tests.support.fault_injection import need
 
 ROOT = Path(__file__).parents[2]
 END = 1_790_000_000
@@ -65,7 +65,7 @@ def migrate_killed(path: Path, log: Path, nth: int) -> int:
     """
     inject = ("-e", f"inject=pwrite64:signal=KILL:when={nth}") if 0 < nth <= NTH_MAX else ()
     strace = ["strace", "-f", "-qqq", "-o", str(log), "-e", "trace=pwrite64", "-e", "signal=none", *inject]
-    command = [*([] if nth > NTH_MAX else strace), sys.executable, "-m", "tests.promises.migrating", str(path)]
+    command = [*([] if nth > NTH_MAX else strace), sys.executable, "-m", "tests.promises.migration_process", str(path)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL) as running:
         while nth > NTH_MAX and running.poll() is None:

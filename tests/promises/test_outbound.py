@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.contract.clients import ask
 from tests.support import process
+from tests.support.clients import ask
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.bench.generators import grpc_frame
 from tests.bench.messages import message_class
-from tests.promises.crowd import ask, get, memory_mib
+from tests.promises.load import ask, get, memory_mib
 from tests.promises.test_drain import link
 from tests.support import process
 

@@ -16,23 +16,23 @@ from types import SimpleNamespace
 import pytest
 
 from shortener.backup.verify import verify
-from tests.contract.clients import stubs_of
-from tests.promises.agreement import copied
-from tests.promises.clickers import Clicker
-from tests.promises.machine import DISK_BYTES, PowerDisk, power_disk, small_disk
+from tests.promises.recount import copied
+from tests.promises.redirect_load import RedirectClient
 from tests.promises.test_faults import metric
 from tests.promises.test_kill import assert_stored
 from tests.promises.writers import Writer
 from tests.support import process
+from tests.support.clients import stubs_of
+from tests.support.fault_injection import DISK_BYTES, PowerDisk, power_disk, small_disk
 from tests.support.waiting import wait_for
 
-WRITERS, CLICKERS = 8, 8
+WRITERS, REDIRECT_CLIENTS = 8, 8
 SYNC_SECONDS = 0.1
 QUICK_ALLOWANCE_SECONDS = 0.4
 """Only in the quick form, which runs among all other tests: the server may have to wait for a core there."""
 
 
-class TimedClicker(Clicker):
+class TimedRedirectClient(RedirectClient):
     """Remembers when each answer came."""
 
     def __init__(self, code: str) -> None:
@@ -144,25 +144,25 @@ def test_how_many_clicks_a_power_cut_takes(
     things are allowed on top, which a busy machine makes long: the cut itself, and a sync of the test's own just then.
     """
     rounds, lost, answered_in_all, over, longest, excess = size(1, 50), 0, 0, 0, 0.0, 0.0
-    clickers = [TimedClicker("") for _ in range(CLICKERS)]
-    sure = dict.fromkeys(range(CLICKERS), 0)
+    redirect_clients = [TimedRedirectClient("") for _ in range(REDIRECT_CLIENTS)]
+    sure = dict.fromkeys(range(REDIRECT_CLIENTS), 0)
     with small_disk(tmp_path, DISK_BYTES) as memory, power_disk(memory) as disk:
         data_dir = disk.mounted / "data"
         for number in range(rounds):
             server = process.start(data_dir, CLICKS_DURABILITY=durability, CLICKS_SYNC_SECONDS=SYNC_SECONDS)
             with stubs_of(pb, server) as stubs:
-                for clicker in clickers:
-                    if not clicker.code:
+                for client in redirect_clients:
+                    if not client.code:
                         request = pb.url_pb2.CreateURLRequest(long_url="https://example.com/", user_id="x")
-                        clicker.code = stubs.urls.CreateURL(request, timeout=30).short_code
-            for clicker in clickers:
-                clicker.times = []
+                        client.code = stubs.urls.CreateURL(request, timeout=30).short_code
+            for client in redirect_clients:
+                client.times = []
             stopping = threading.Event()
-            threads = [threading.Thread(target=clicker.run, args=(server, stopping)) for clicker in clickers]
+            threads = [threading.Thread(target=client.run, args=(server, stopping)) for client in redirect_clients]
             for thread in threads:
                 thread.start()
             syncs = OwnSyncs(disk.mounted)
-            wait_for(lambda: sum(clicker.answered for clicker in clickers) >= 200, seconds=60)
+            wait_for(lambda: sum(client.answered for client in redirect_clients) >= 200, seconds=60)
             time.sleep(number % 10 / 20)
             began, ended = cut_power(disk, server, syncs.join)
             allowed = SYNC_SECONDS + (ended - began) + syncs.slowest_since(began - 3 * SYNC_SECONDS)
@@ -176,16 +176,16 @@ def test_how_many_clicks_a_power_cut_takes(
             with copied(data_dir) as database:
                 counts = dict(database.execute("SELECT short_code, clicks FROM links"))
             ages = [0.0]
-            for index, clicker in enumerate(clickers):
-                counted = counts[clicker.code] - sure[index]
-                answered = bisect_right(clicker.times, began)
+            for index, client in enumerate(redirect_clients):
+                counted = counts[client.code] - sure[index]
+                answered = bisect_right(client.times, began)
                 answered_in_all += answered
-                assert counted <= clicker.sent
+                assert counted <= client.sent
                 if counted < answered:
                     lost += answered - counted
-                    ages.append(ended - clicker.times[counted])
-                sure[index] = counts[clicker.code]
-                clicker.sent = 0
+                    ages.append(ended - client.times[counted])
+                sure[index] = counts[client.code]
+                client.sent = 0
             longest, excess = max(longest, *ages), max(excess, max(ages) - allowed)
             over += max(ages) > SYNC_SECONDS
     assert answered_in_all > 100 * rounds

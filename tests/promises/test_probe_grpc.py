@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from shortener.gen import analytics, url, user
-from tests.promises.mutations import framed, metadata, mutated
-from tests.promises.raw_calls import STREAMS_MAX, Caller, block
+from tests.promises.message_mutator import framed, metadata, mutated
+from tests.promises.raw_grpc_client import STREAMS_MAX, RawGrpcClient, block
 from tests.support import process
 
 PASSWORD = "correct-horse"
@@ -119,7 +119,7 @@ def test_no_message_finds_a_way_to_break_a_method(
     others = [message for method, messages in samples.items() if method not in foreign for message in messages]
     count = size(60, 2000) if name in HASHING else size(400, 200_000)
     at_once = 30 if name in HASHING else STREAMS_MAX  # fewer than the queue of passwords takes
-    with contextlib.closing(Caller(probed.url)) as caller:
+    with contextlib.closing(RawGrpcClient(probed.url)) as caller:
         _probe(caller, path, valid, others, count, at_once)
     asked = sum(times for key, times in caller.outcomes.items() if key.startswith("status"))
     assert asked > count / 2, caller.outcomes
@@ -134,7 +134,7 @@ def test_no_message_finds_a_way_to_break_a_method(
 
 
 def _probe(
-    caller: Caller, path: str, valid: Sequence[bytes], others: Sequence[bytes], count: int, at_once: int
+    caller: RawGrpcClient, path: str, valid: Sequence[bytes], others: Sequence[bytes], count: int, at_once: int
 ) -> None:
     rng = random.Random(zlib.crc32(path.encode()))
     plain = block(path)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.clients import ask
 from tests.support import process
+from tests.support.clients import ask
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SECONDS_MAX = 3000
@@ -51,7 +51,7 @@ def test_no_request_breaks_a_route(
     done = subprocess.run(
         [*program, f"http://{server.gateway}/openapi.json", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PROBE_HOOKS": str(CONFIGURATION.with_name("probe_hooks.py"))},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(CONFIGURATION.with_name("schemathesis_hooks.py"))},
         capture_output=True,
         text=True,
         timeout=SECONDS_MAX,

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from tests.promises.callers import Browser, aio_stubs_of, browser_of
+from tests.promises.async_clients import RedirectConnection, aio_stubs_of, redirect_connection_to
 from tests.support import process
 
 CYCLERS = 4
@@ -54,7 +54,7 @@ class World:
         self.reads = 0
         self.over = False
 
-    async def cycler(self, name: int, stubs: Any, browser: Browser) -> None:
+    async def cycler(self, name: int, stubs: Any, connection: RedirectConnection) -> None:
         """Go through whole cycles, and read after each step."""
         pb, user = self.pb, f"cycler{name}"
         request = pb.user_pb2.RegisterRequest(email=f"{user}@example.com", password="secret-of-cyclers", name="Me")
@@ -62,17 +62,17 @@ class World:
         for cycle in self.cycles:
             alias = self.current[name] = Alias(cycle)
             code = alias.code
-            assert await browser.ask(code) == NO_LINK
+            assert await connection.ask(code) == NO_LINK
             for life in (1, 2):
                 create = pb.url_pb2.CreateCustomURLRequest(alias=code, long_url=alias.urls[2 * life - 1], user_id=user)
                 await alias.step(stubs.urls.CreateCustomURL, create)
-                assert await browser.ask(code, alias.method) == alias.answers[2 * life - 1]
+                assert await connection.ask(code, alias.method) == alias.answers[2 * life - 1]
                 await self._count(stubs, alias)
                 total = await stubs.urls.ListURLs(pb.url_pb2.ListURLsRequest(user_id=user), timeout=60)
                 assert [url.short_code for url in total.urls] == [code]
                 delete = pb.url_pb2.DeleteURLRequest(short_code=code)
                 await alias.step(stubs.urls.DeleteURL, delete)
-                assert await browser.ask(code) == GONE
+                assert await connection.ask(code) == GONE
                 assert await url_of(pb, stubs, code) == DEAD
             await self._edit(stubs, token, f"Me {cycle}")
 
@@ -100,7 +100,7 @@ class World:
         found = await stubs.users.GetProfile(self.pb.user_pb2.GetProfileRequest(token=token), timeout=60)
         assert found.user.name == name
 
-    async def reader(self, name: int, stubs: Any, browser: Browser) -> None:
+    async def reader(self, name: int, stubs: Any, connection: RedirectConnection) -> None:
         """Read what others write, and see that it is never older than what they have been told is done."""
         for turn in itertools.count(name):
             if self.over:
@@ -111,7 +111,7 @@ class World:
                 continue
             since = alias.done
             if turn // CYCLERS % 2:
-                found: Any = await browser.ask(alias.code, alias.method)
+                found: Any = await connection.ask(alias.code, alias.method)
                 allowed: list[Any] = alias.answers[alias.allowed(since)]
             else:
                 found = await url_of(self.pb, stubs, alias.code)
@@ -122,9 +122,9 @@ class World:
     async def run(self, server: process.Running) -> None:
         async with AsyncExitStack() as stack:
 
-            async def hands() -> tuple[Any, Browser]:
+            async def hands() -> tuple[Any, RedirectConnection]:
                 stubs = await stack.enter_async_context(aio_stubs_of(self.pb, server))
-                return stubs, await stack.enter_async_context(browser_of(server))
+                return stubs, await stack.enter_async_context(redirect_connection_to(server))
 
             readers = [asyncio.create_task(self.reader(name, *await hands())) for name in range(READERS)]
             cyclers = [asyncio.create_task(self.cycler(name, *await hands())) for name in range(CYCLERS)]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from shortener.links import Link, LinkDetails, LinkRecord
-from tests.links.builders import a_new_link
-from tests.links.fakes import MemoryLinkStore, a_cache
-from tests.links.slow_store import Writes
 from tests.support.fakes import FakeTx
+from tests.support.link_builders import a_new_link
+from tests.support.link_fakes import MemoryLinkStore, a_cache
+from tests.support.slow_store import Writes
 
 CODES = ("one", "two", "three")
 PROMISE = "reads after an acknowledged write see it"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import grpc
 
-from tests.promises.crowd import GrpcCaller, HttpCaller, Tally, get, memory_mib, open_files, threads
+from tests.promises.load import GrpcCaller, HttpCaller, Tally, get, memory_mib, open_files, threads
 from tests.promises.test_drain import create, link, look_up, post
 from tests.support import process
 

@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from tests.promises.callers import aio_stubs_of
+from tests.promises.async_clients import aio_stubs_of
 from tests.support import process
 
 QUIET_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""Short codes and aliases are given once, however many ask at the same time, over whichever door."""
+"""Short codes and aliases are given once, however many ask at the same time, over whichever interface."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from tests.promises.callers import aio_stubs_of
+from tests.promises.async_clients import aio_stubs_of
 from tests.support import process
 
 CALLERS = 64
@@ -52,7 +52,7 @@ async def test_random_codes_are_given_once(
     figure(PROMISE, f"{creates:,} creates by {CALLERS} callers, {len(acknowledged):,} distinct codes of 4 characters")
 
 
-class Doors:
+class Interfaces:
     """Callers who ask for one alias: every other one over gRPC, every other one over HTTP."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Doors:
     async def register(self, count: int) -> None:
         for number in range(count):
             request = self._pb.user_pb2.RegisterRequest(
-                email=f"a{number}@example.com", password="secret-of-doors", name="A"
+                email=f"a{number}@example.com", password="secret-of-interfaces", name="A"
             )
             self.tokens.append((await self._stubs.users.Register(request, timeout=30)).token)
 
@@ -95,13 +95,13 @@ async def test_one_of_many_gets_an_alias(
 ) -> None:
     rounds = size(2, 50)
     async with aio_stubs_of(pb, short) as stubs, aiohttp.ClientSession() as session:
-        doors = Doors(pb, short, stubs, session)
-        await doors.register(4)
+        interfaces = Interfaces(pb, short, stubs, session)
+        await interfaces.register(4)
         for turn in range(rounds):
             alias = f"alias-{turn}"
             destinations = [f"https://example.com/{turn}/{number}" for number in range(CALLERS)]
             found = await asyncio.gather(
-                *(doors.ask(number, alias, destination) for number, destination in enumerate(destinations))
+                *(interfaces.ask(number, alias, destination) for number, destination in enumerate(destinations))
             )
             assert Counter(found) == {"OK": 1, "ALREADY_EXISTS": CALLERS - 1}
             answer = await stubs.urls.GetURL(pb.url_pb2.GetURLRequest(short_code=alias), timeout=30)
@@ -115,10 +115,10 @@ async def test_one_of_many_gets_its_own_deleted_alias_again(
 ) -> None:
     rounds = size(2, 50)
     async with aio_stubs_of(pb, short) as stubs:
-        doors = Doors(pb, short, stubs, None)  # type: ignore[arg-type] # it has no use for one
+        interfaces = Interfaces(pb, short, stubs, None)  # type: ignore[arg-type] # it has no use for one
         for turn in range(rounds):
             found = await asyncio.gather(
-                *(doors.ask(0, "again", f"https://example.com/{turn}/{number}") for number in range(CALLERS))
+                *(interfaces.ask(0, "again", f"https://example.com/{turn}/{number}") for number in range(CALLERS))
             )
             assert Counter(found) == {"OK": 1, "ALREADY_EXISTS": CALLERS - 1}
             answer = await stubs.urls.GetURL(pb.url_pb2.GetURLRequest(short_code="again"), timeout=30)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from shortener import errors
 from shortener.links.destination import parse_destination
-from tests.links import node
-from tests.links.hostile import HOSTILE
 from tests.links.test_whatwg import OWN, differences
+from tests.support import node
+from tests.support.hostile_urls import HOSTILE
 
 
 def test_browsers_agree(size: Callable[[int, int], int], figure: Callable[[str, str], None]) -> None:

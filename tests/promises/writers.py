@@ -1,4 +1,4 @@
-"""Callers of every write, who remember what was acknowledged and what was not, and check it afterwards.
+"""Writers call every write method, record which calls were acknowledged, and check the records afterwards.
 
 A writer changes what it made itself and nothing else, and makes one call after another. So when the server is killed,
 at most one call of each is open: all its other knowledge is exact.
@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from tests.contract.clients import stubs_of
+from tests.support.clients import stubs_of
 from tests.support.process import Running
 
 PASSWORD = "a password of the tests"

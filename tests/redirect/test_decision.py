@@ -4,8 +4,8 @@ import pytest
 
 from shortener.links.model import Link, is_live
 from shortener.redirect.decision import Decision, Visit, decider
-from tests.links.builders import details
 from tests.redirect.fakes import NOW, a_link
+from tests.support.link_builders import details
 
 VISIT = Visit("agent", "", ())
 

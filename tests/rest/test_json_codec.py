@@ -18,7 +18,7 @@ from shortener.gen import analytics, url
 from shortener.rest import json_codec as jsonio
 from shortener.rpc import codec
 from shortener.rpc.descriptors import descriptor, google_class
-from tests.rpc.messages import ANSWERS, REQUESTS, fields_of
+from tests.support.messages import ANSWERS, REQUESTS, fields_of
 
 
 @pytest.mark.parametrize(

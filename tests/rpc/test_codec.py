@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shortener.gen import analytics, url, user
 from shortener.rpc import codec
 from shortener.rpc.descriptors import descriptor, google_class, message_class
-from tests.rpc.messages import ANSWERS, REQUESTS, fields_of
+from tests.support.messages import ANSWERS, REQUESTS, fields_of
 
 TYPES: dict[int, type] = {
     FieldDescriptor.CPPTYPE_STRING: str,

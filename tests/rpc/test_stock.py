@@ -10,8 +10,8 @@ import pytest
 from shortener.gen import url as pb
 from shortener.rpc.guard import guarded
 from shortener.rpc.stock import StockServer
-from tests.rpc.fakes import Urls
 from tests.rpc.http2.served import GET, LIST, channel, method, raw, status_of
+from tests.support.rpc_services import Urls
 from tests.support.waiting import until
 
 

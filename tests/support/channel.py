@@ -10,7 +10,7 @@ from grpclib.testing import ChannelFor
 
 from shortener.rpc.codec import StrictCodec
 from shortener.rpc.guard import Service, guarded
-from tests.rpc.messages import ANSWERS
+from tests.support.messages import ANSWERS
 
 
 class _BothEnds(StrictCodec):

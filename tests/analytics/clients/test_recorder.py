@@ -18,10 +18,10 @@ from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.model import START, Click, Device, Observation, Place
 from shortener.config.sections import Clicks
 from shortener.links.model import LinkRef
-from tests.analytics.builders import GOOGLEBOT, LINUX, NOW, a_ref
-from tests.analytics.fakes import DictGeo
-from tests.links.builders import a_link
+from tests.support.click_builders import GOOGLEBOT, LINUX, NOW, a_ref
+from tests.support.click_fakes import DictGeo
 from tests.support.fakes import FakeClock
+from tests.support.link_builders import a_link
 
 ADDRESS = "81.2.69.142"
 LONDON = Place("GB", "London")

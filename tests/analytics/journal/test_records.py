@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shortener.analytics.journal import records as frames
 from shortener.analytics.model import USER_AGENT_MAX, Observation, Place
 from shortener.links.model import LinkRef
-from tests.analytics.builders import LINUX, a_visitor
+from tests.support.click_builders import LINUX, a_visitor
 
 int64 = st.integers(-(1 << 63), (1 << 63) - 1)
 observations = st.builds(

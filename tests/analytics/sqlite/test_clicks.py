@@ -20,8 +20,8 @@ from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.progress import SqliteLogProgress
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.tx import Transactions, Tx
-from tests.analytics.builders import NOW, a_click, a_ref, a_visitor
-from tests.analytics.fakes import AtomicTransactions, MemoryClickStore, MemoryCounters
+from tests.support.click_builders import NOW, a_click, a_ref, a_visitor
+from tests.support.click_fakes import AtomicTransactions, MemoryClickStore, MemoryCounters
 from tests.support.databases import migrate_file, opened, rows, visitor_sets
 
 

@@ -23,7 +23,7 @@ from shortener.analytics.stats import (
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import Sql, Value, sql
 from shortener.tx import Tx
-from tests.analytics.builders import a_click, a_visitor
+from tests.support.click_builders import a_click, a_visitor
 from tests.support.databases import migrate_file, opened
 
 T = TypeVar("T")

@@ -22,14 +22,14 @@ from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.analytics.stats import GRANULARITIES
 from shortener.links import LinkRef
 from shortener.storage.sqlite.database import SqliteDatabase
-from tests.analytics.builders import a_visitor
-from tests.analytics.naive import COUNTRIES, country_name, geo_of, series_of, stats_of
-from tests.analytics.subjects import describe
-from tests.idempotency.fakes import some_replays
-from tests.links.builders import a_record
-from tests.links.fakes import MemoryLinkStore, a_link_service
+from tests.support.analytics_services import describe
+from tests.support.click_builders import a_visitor
 from tests.support.databases import migrate_file, opened
 from tests.support.fakes import FakeClock
+from tests.support.idempotency_fakes import some_replays
+from tests.support.link_builders import a_record
+from tests.support.link_fakes import MemoryLinkStore, a_link_service
+from tests.support.naive_clicks import COUNTRIES, country_name, geo_of, series_of, stats_of
 
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
 INT64_MAX = (1 << 63) - 1

@@ -13,8 +13,8 @@ from shortener.config.sections import Links
 from shortener.errors import OperatorError
 from shortener.links import LinkDraft
 from shortener.links.lists.screen import MEMO_MAX, Screen, followed, load_screen
-from tests.links.builders import a_link
-from tests.links.fakes import a_link_service
+from tests.support.link_builders import a_link
+from tests.support.link_fakes import a_link_service
 from tests.support.waiting import until
 
 KEPT = "a list was not read again, the one before it holds"

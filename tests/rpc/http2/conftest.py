@@ -10,8 +10,8 @@ from shortener.rpc import reflection
 from shortener.rpc.guard import guarded
 from shortener.rpc.health import Health, Serving
 from shortener.rpc.http2 import RpcServer
-from tests.rpc.fakes import GRPC, Urls
 from tests.rpc.http2.served import Build, new_server
+from tests.support.rpc_services import GRPC, Urls
 
 
 @pytest.fixture

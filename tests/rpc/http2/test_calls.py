@@ -14,7 +14,7 @@ from grpclib.const import Status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url, UrlServiceBase
 from shortener.rpc.http2 import RpcServer
-from tests.rpc.h2_peer import GRPC, Odd, channel_to, encode, method, serving, unary
+from tests.support.h2_peer import GRPC, Odd, channel_to, encode, method, serving, unary
 from tests.support.waiting import until
 
 CODE = grpc.StatusCode

@@ -13,8 +13,8 @@ import hpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.rpc.h2_peer import Odd, serving
-from tests.rpc.h2_wire import PREFACE, frame, head, message, wire
+from tests.support.h2_peer import Odd, serving
+from tests.support.h2_wire import PREFACE, frame, head, message, wire
 
 WINDOW = 65_535
 ids = st.sampled_from([1, 3, 5, 7])

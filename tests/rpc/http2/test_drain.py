@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from shortener.gen.url import GetUrlRequest
 from shortener.rpc.http2 import RpcServer, connection
-from tests.rpc.h2_peer import GRPC, Odd, channel_to, method, serving
-from tests.rpc.h2_wire import frame, wire
+from tests.support.h2_peer import GRPC, Odd, channel_to, method, serving
+from tests.support.h2_wire import frame, wire
 from tests.support.waiting import until
 
 LAST = 2**31 - 1

@@ -10,8 +10,8 @@ from grpclib.const import Cardinality, Handler
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse, Url
 from shortener.rpc.http2 import RpcServer, outbound
-from tests.rpc.h2_peer import Odd, serving
-from tests.rpc.h2_wire import Answer, WireClient, frame, head, message, wire
+from tests.support.h2_peer import Odd, serving
+from tests.support.h2_wire import Answer, WireClient, frame, head, message, wire
 from tests.support.waiting import until
 
 WINDOW = 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shortener.rpc.http2 import frames
 from shortener.rpc.http2.errors import ErrorCode, ProtocolError, StreamError
-from tests.rpc.h2_wire import frame
+from tests.support.h2_wire import frame
 
 BLOCK_MAX = 1000
 anything = st.builds(

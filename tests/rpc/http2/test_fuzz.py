@@ -8,8 +8,8 @@ import hpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.rpc.h2_peer import Odd, serving
-from tests.rpc.h2_wire import frame, head, message, wire
+from tests.support.h2_peer import Odd, serving
+from tests.support.h2_wire import frame, head, message, wire
 from tests.support.waiting import until
 
 PATHS = [f"/test.Odd/{name}" for name in ("echo", "wait", "big", "collect", "mirror", "count", "unread", "none")]

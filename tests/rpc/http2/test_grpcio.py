@@ -17,8 +17,8 @@ from grpc_status import rpc_status
 from shortener.gen import url as pb
 from shortener.rpc import descriptors, health, reflection
 from shortener.rpc.health import Serving
-from tests.rpc.fakes import Urls, settings
 from tests.rpc.http2.served import GET, LIST, Build, channel, method, raw, status_of
+from tests.support.rpc_services import Urls, settings
 
 
 async def test_a_call_is_answered(build: Build) -> None:

@@ -11,10 +11,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from shortener.gen.url import GetUrlRequest, GetUrlResponse
-from tests.rpc.fakes import settings
-from tests.rpc.h2_peer import Odd
 from tests.rpc.http2 import served
 from tests.rpc.http2.served import Build, channel
+from tests.support.h2_peer import Odd
+from tests.support.rpc_services import settings
 from tests.support.waiting import until
 
 CODE = grpc.StatusCode

@@ -18,8 +18,8 @@ from shortener.rpc.http2.connection import Connection
 from shortener.rpc.http2.errors import ProtocolError
 from shortener.rpc.http2.inbound import Budget
 from shortener.rpc.http2.outbound import Outbound, Pool
-from tests.rpc.h2_peer import Odd, serving, unary
-from tests.rpc.h2_wire import WireClient, frame, head, message, wire
+from tests.support.h2_peer import Odd, serving, unary
+from tests.support.h2_wire import WireClient, frame, head, message, wire
 from tests.support.waiting import until
 
 CALM = 11

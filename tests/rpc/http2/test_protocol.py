@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shortener.gen.url import GetUrlResponse, Url
-from tests.rpc.h2_peer import Odd, serving
-from tests.rpc.h2_wire import WireClient, frame, head, message, wire
+from tests.support.h2_peer import Odd, serving
+from tests.support.h2_wire import WireClient, frame, head, message, wire
 from tests.support.waiting import until
 
 NO_ERROR, PROTOCOL, FLOW, CLOSED, SIZE, REFUSED, CANCEL, COMPRESSION, CALM = 0, 1, 3, 5, 6, 7, 8, 9, 11

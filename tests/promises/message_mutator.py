@@ -1,4 +1,4 @@
-"""Messages that are nearly right: valid ones, changed byte by byte and field by field, and metadata to match."""
+"""Mutates valid protobuf messages by fields and by bytes, and makes unusual gRPC metadata."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""Who may call gRPC: loopback by default; beyond it holders of the token alone, but for health. Over both servers."""
+"""gRPC beyond loopback asks for the service token, except for health; tried on both gRPC servers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from shortener.config.loading import ConfigError, check
 from shortener.config.sections import Config, Grpc
-from tests.contract.clients import ask
 from tests.support import process
+from tests.support.clients import ask
 
 TOKEN = "a-service-token-of-some-length"
 SECONDS_MAX = 10
@@ -47,7 +47,7 @@ def test_by_default_every_listener_is_on_loopback(server: process.Running) -> No
 
 @pytest.fixture(scope="module", params=["own", "grpclib"])
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Running]:
-    home: Path = tmp_path_factory.mktemp("doors")
+    home: Path = tmp_path_factory.mktemp("access")
     (home / "token").write_text(TOKEN + "\n")
     host = "0.0.0.0" if request.param == "own" else "127.0.0.1"  # grpclib's server is for loopback
     settings = {"GRPC_HOST": host, "GRPC_SERVICE_TOKEN_FILE": home / "token", "GRPC_SERVER": request.param}

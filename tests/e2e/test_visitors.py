@@ -1,4 +1,4 @@
-"""What strangers choose to send decides neither what others' clicks cost nor how large an answer is."""
+"""Headers that visitors choose decide neither the cost of others' clicks nor the size of an answer."""
 
 import socket
 import time
@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.contract.clients import ask, stubs_of
-from tests.promises.scheduling import cpu_seconds
 from tests.support import process
+from tests.support.clients import ask, stubs_of
+from tests.support.scheduling import cpu_seconds
 from tests.support.waiting import wait_for
 
 ANSWER_MAX = 4 * 1024 * 1024
@@ -38,7 +38,7 @@ def follow(address: str, code: str, headers: Iterable[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize(("chosen", "redirects"), [("referrer", 24_000), ("user agent", 10_000)])
-def test_a_crowd_on_one_link_keeps_statistics_small_and_other_links_current(
+def test_many_distinct_visitors_of_one_link_keep_statistics_small_and_other_links_current(
     tmp_path: Path, pb: SimpleNamespace, chosen: str, redirects: int
 ) -> None:
     headers = {

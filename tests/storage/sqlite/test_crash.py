@@ -4,13 +4,13 @@ from pathlib import Path
 
 from tests.support.storage_databases import opening, texts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LINES = 300
 
 
 def killed_while_writing(path: Path) -> list[str]:
     """Run the writer, kill it after some acknowledged writes, and return all that it acknowledged."""
-    command = [sys.executable, "-m", "tests.storage.killed_writer", str(path)]
+    command = [sys.executable, "-m", "tests.storage.sqlite.killed_writer", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(LINES)]

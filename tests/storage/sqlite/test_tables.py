@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MAY_HOLD_SQL = {"sqlite", "collector"}
 READS_ALL = "backup"  # checks whether the tables of all modules agree, and changes none
 

@@ -13,7 +13,7 @@ from shortener.errors import OperatorError
 from shortener.storage.sqlite.migrate import Migration, load_migrations, migrate, migrations_folder, pending
 from tests.support.fakes import FakeClock
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOW = 1_800_000_000
 
 
@@ -239,7 +239,7 @@ def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
 KILLED = """
 import os, pathlib, signal, sys
 from shortener.storage.sqlite import migrate as runner
-from tests.storage.test_migrate import STEPS, apply
+from tests.storage.sqlite.test_migrate import STEPS, apply
 steps, statement = 0, int(sys.argv[2])
 connect = runner.connect
 def counting(*args):

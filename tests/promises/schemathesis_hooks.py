@@ -1,4 +1,4 @@
-"""What the probe of the REST API does to requests before it sends them. Loaded by schemathesis."""
+"""Hooks that schemathesis loads: they change requests of the REST API before they are sent."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""Clients that follow one link each over one connection, and count what they sent and what was answered."""
+"""Redirect clients: each follows one link over one connection and counts its requests and their answers."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ import time
 from tests.support.process import Running
 
 
-class Clicker:
+class RedirectClient:
     """Follows `code` until told to stop, or until the server is gone. One request is open at a time."""
 
     def __init__(self, code: str) -> None:
@@ -50,10 +50,10 @@ def _is_redirect(peer: socket.socket) -> bool:
     return True
 
 
-def follow(clickers: list[Clicker], server: Running, seconds: float, *, kill: bool) -> None:
-    """Let all click for so long; `kill` the server while they do."""
+def follow(redirect_clients: list[RedirectClient], server: Running, seconds: float, *, kill: bool) -> None:
+    """Run all clients for `seconds`; with `kill`, kill the server while they run."""
     stopping = threading.Event()
-    threads = [threading.Thread(target=clicker.run, args=(server, stopping)) for clicker in clickers]
+    threads = [threading.Thread(target=client.run, args=(server, stopping)) for client in redirect_clients]
     for thread in threads:
         thread.start()
     time.sleep(seconds)
@@ -62,4 +62,4 @@ def follow(clickers: list[Clicker], server: Running, seconds: float, *, kill: bo
     stopping.set()
     for thread in threads:
         thread.join()
-    assert [clicker.error for clicker in clickers if clicker.error and not kill] == []
+    assert [client.error for client in redirect_clients if client.error and not kill] == []

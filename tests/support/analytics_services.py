@@ -7,12 +7,12 @@ from shortener.analytics.model import Click, Device
 from shortener.analytics.service import AnalyticsService
 from shortener.analytics.stats import TimePoint
 from shortener.links import LinkRef
-from tests.analytics.builders import NOW
-from tests.analytics.naive import NaiveClicks, country_name
-from tests.idempotency.fakes import some_replays
-from tests.links.builders import a_record
-from tests.links.fakes import MemoryLinkStore, a_cache, a_link_service
+from tests.support.click_builders import NOW
 from tests.support.fakes import FakeClock, FakeTransactions
+from tests.support.idempotency_fakes import some_replays
+from tests.support.link_builders import a_record
+from tests.support.link_fakes import MemoryLinkStore, a_cache, a_link_service
+from tests.support.naive_clicks import NaiveClicks, country_name
 
 
 def describe(ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:

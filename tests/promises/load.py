@@ -1,4 +1,4 @@
-"""Callers who tell a connection that nobody accepted from a request that failed."""
+"""Load generators that count refused connections apart from failed requests, and readings of a process."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ Call = Callable[[grpc.Channel], object]
 
 @dataclass
 class Tally:
-    """What callers saw. `refused` are connections that the system refused, `failed` requests without their answer."""
+    """The results of calls. `refused` connections were refused by the system, `failed` requests got no answer."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     refused: int = 0
@@ -36,7 +36,7 @@ def get(path: str, *lines: str) -> bytes:
 
 
 class HttpCaller:
-    """Asks the same again and again, until `stop` or, unless `patient`, until nobody listens any more."""
+    """Repeats one HTTP request until `stop` is set or, unless `patient`, until a connection is refused."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ async def ask(address: str, request: bytes, seconds: float = 10.0) -> tuple[int,
 
 
 class GrpcCaller(threading.Thread):
-    """Calls the same again and again by grpcio, without its retries, until `stop` or until nobody listens any more."""
+    """Repeats one gRPC call without retries until `stopped` is set or, unless `patient`, until a call fails."""
 
     def __init__(self, address: str, call: Call, tally: Tally, *, patient: bool = False, pause: float = 0.0) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""The services as grpcio's asyncio stubs, and one HTTP/1.1 connection that sends what it is told."""
+"""Asyncio clients: grpcio stubs of the three services, and one HTTP/1.1 connection to the redirect server."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ async def aio_stubs_of(pb: SimpleNamespace, server: Running) -> AsyncIterator[Si
         )
 
 
-class Browser:
+class RedirectConnection:
     """One kept connection to the redirect server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,12 +42,12 @@ class Browser:
 
 
 @contextlib.asynccontextmanager
-async def browser_of(server: Running) -> AsyncIterator[Browser]:
+async def redirect_connection_to(server: Running) -> AsyncIterator[RedirectConnection]:
     """Connect to the redirect server."""
     host, _, port = server.redirect.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        yield Browser(reader, writer)
+        yield RedirectConnection(reader, writer)
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError):

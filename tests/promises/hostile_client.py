@@ -1,7 +1,8 @@
-"""One hostile HTTP/2 client as a program: `python -m tests.promises.attacker HOST:PORT NAME SECONDS`.
+"""One hostile HTTP/2 client as a program: `python -m tests.promises.hostile_client HOST:PORT NAME SECONDS`.
 
-It attacks until the time is over, connecting anew whenever the server has had enough, and prints how often it did.
-What is among `PACED` comes at 1 MB a second, all else as fast as it can.
+It attacks until the time is over, reconnects whenever the server closes the connection, and prints the number of
+connections.
+The attacks in `PACED` send 1 MB a second, all others as fast as they can.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from tests.promises.raw_calls import PREFACE, SETTINGS, block, frame
+from tests.promises.raw_grpc_client import PREFACE, SETTINGS, block, frame
 
 PATH = "/url.URLService/GetURL"
 LIST = "/url.URLService/ListURLs"
@@ -142,12 +143,14 @@ async def attack(address: str, name: str, seconds: float) -> int:
     """Attack; return how many connections it took."""
     end = time.monotonic() + seconds
     if name in PACED:
-        return await _attacker(address, name, NO_LIMIT, PACED[name], end)
+        return await _attack_until(address, name, NO_LIMIT, PACED[name], end)
     count, first, again = ATTACKS[name]
-    return sum(await asyncio.gather(*(_attacker(address, name, first, again, end) for _ in range(count))))
+    return sum(await asyncio.gather(*(_attack_until(address, name, first, again, end) for _ in range(count))))
 
 
-async def _attacker(address: str, name: str, first: bytes, again: bytes | Callable[[int], bytes], end: float) -> int:
+async def _attack_until(
+    address: str, name: str, first: bytes, again: bytes | Callable[[int], bytes], end: float
+) -> int:
     host, _, port = address.rpartition(":")
     connections = 0
     while not connections or time.monotonic() < end:

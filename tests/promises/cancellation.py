@@ -1,4 +1,4 @@
-"""Coroutines that are cancelled where they wait: at their first suspension, at their second, …"""
+"""Cancels a coroutine at its n-th suspension."""
 
 import asyncio
 import enum

@@ -1,4 +1,4 @@
-"""Clients that ask and do not wait for the answer, each in a way of its own."""
+"""Callers that send a request and leave before its answer, in six ways."""
 
 import asyncio
 import contextlib
@@ -15,35 +15,35 @@ import h2.errors
 
 from shortener.gen import analytics, url, user
 
-Quit = Callable[[int], Awaitable[None]]
+Leave = Callable[[int], Awaitable[None]]
 RACES_MAX = 0.02
-"""Seconds within which most calls are answered: a quitter leaves at some moment of them."""
+"""Seconds within which most calls are answered: a caller leaves at some moment of them."""
 
 
 def requests_of(number: int, code: str) -> list[tuple[str, betterproto.Message]]:
     """Return a call of each kind that does something."""
     return [
-        ("/url.URLService/CreateURL", url.CreateUrlRequest(long_url="https://example.com/", user_id="quitter")),
+        ("/url.URLService/CreateURL", url.CreateUrlRequest(long_url="https://example.com/", user_id="cancelling")),
         (
             "/url.URLService/CreateCustomURL",
-            url.CreateCustomUrlRequest(alias=f"quit-{number}", long_url="https://example.com/", user_id="quitter"),
+            url.CreateCustomUrlRequest(alias=f"left-{number}", long_url="https://example.com/", user_id="cancelling"),
         ),
         ("/url.URLService/GetURL", url.GetUrlRequest(short_code=f"cold-{number}")),
         ("/url.URLService/IncrementClicks", url.IncrementClicksRequest(short_code=code)),
-        ("/url.URLService/ListURLs", url.ListUrLsRequest(user_id="quitter", limit=20)),
-        ("/url.URLService/DeleteURL", url.DeleteUrlRequest(short_code=f"quit-{number - 7}")),
+        ("/url.URLService/ListURLs", url.ListUrLsRequest(user_id="cancelling", limit=20)),
+        ("/url.URLService/DeleteURL", url.DeleteUrlRequest(short_code=f"left-{number - 7}")),
         ("/analytics.AnalyticsService/TrackClick", analytics.TrackClickRequest(short_code=code, ip_address="::1")),
         ("/analytics.AnalyticsService/GetStats", analytics.GetStatsRequest(short_code=code)),
         ("/user.UserService/ListUsers", user.ListUsersRequest()),
     ]
 
 
-class Quitters:
-    """Every way to leave; each is told the number of the attempt."""
+class CancellingCallers:
+    """The ways to leave a call. Each takes the number of the attempt."""
 
     def __init__(self, addresses: dict[str, str], code: str, dice: random.Random) -> None:
         self._addresses, self._code, self._dice = addresses, code, dice
-        self.ways: list[Quit] = [
+        self.ways: list[Leave] = [
             self.grpc_cancel, self.grpc_deadline, self.reset_streams, self.close_connection, self.leave_gateway,
             self.leave_redirect,
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Disks of one's own, and system calls that fail: what needs root or a tool, and skips where that is missing."""
+"""File systems for one test and failing system calls. A test skips where root or a tool is missing."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""What threads really did, where others keep the machine's cores busy (Linux's schedstat)."""
+"""The time that threads ran and waited for a core, from Linux's schedstat."""
 
 import os
 from pathlib import Path

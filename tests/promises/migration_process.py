@@ -1,6 +1,6 @@
-"""A process that migrates a database to this program's schema, and on by steps that rewrite every click.
+"""A process that migrates a database to the current schema, then by further steps that rewrite every click.
 
-python -m tests.promises.migrating DATABASE
+python -m tests.promises.migration_process DATABASE
 """
 
 import hashlib

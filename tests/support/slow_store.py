@@ -9,9 +9,9 @@ from shortener.links import Link, LinkDetails, LinkRecord, LinkRef
 from shortener.links.cache import MemoryLinkCache
 from shortener.links.ports import LinkStore
 from shortener.tx import Tx
-from tests.links.builders import a_new_link
-from tests.links.fakes import MemoryLinkStore
 from tests.support.fakes import FakeTransactions, FakeTx
+from tests.support.link_builders import a_new_link
+from tests.support.link_fakes import MemoryLinkStore
 
 T = TypeVar("T")
 

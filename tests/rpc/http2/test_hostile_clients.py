@@ -12,9 +12,9 @@ import pytest
 
 from shortener.gen import url as pb
 from shortener.rpc.guard import guarded
-from tests.rpc.fakes import Urls, settings
-from tests.rpc.http2.rude_client import wire
+from tests.rpc.http2.hostile_client import wire
 from tests.rpc.http2.served import CREATE, GET, LIST, Build, method, new_server, status_of
+from tests.support.rpc_services import Urls, settings
 
 
 @pytest.mark.parametrize(

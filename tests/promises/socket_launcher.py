@@ -1,4 +1,4 @@
-"""Starts `shortener serve` with sockets handed over as systemd does: `launcher.py NUMBERS [NAMES]`."""
+"""Starts `shortener serve` with sockets handed over as systemd does: `socket_launcher.py NUMBERS [NAMES]`."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Makes very many gRPC calls over one connection, with whatever bytes one likes, and tells how each ended."""
+"""A gRPC client that sends arbitrary bytes in many calls over one connection and reports how each call ended."""
 
 import socket
 import struct
@@ -42,7 +42,7 @@ def _text(text: bytes) -> bytes:
     return bytes(out) + text
 
 
-class Caller:
+class RawGrpcClient:
     """One connection after another to `address`. `outcomes` counts what calls ended with:
 
     "status N" (of gRPC), "http N" (not taken for gRPC at all), "reset N" and "closed" (by HTTP/2).

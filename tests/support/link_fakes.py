@@ -11,9 +11,9 @@ from shortener.links.cache import MemoryLinkCache
 from shortener.links.model import LinkCounts
 from shortener.links.ports import Blocks, IsErased, LinkCache, LinkStore, NewCode, Outbox, QrFormat
 from shortener.tx import Transactions, Tx
-from tests.idempotency.fakes import some_replays
-from tests.links.builders import some_addresses
 from tests.support.fakes import FakeClock, FakeTransactions
+from tests.support.idempotency_fakes import some_replays
+from tests.support.link_builders import some_addresses
 
 
 class MemoryLinkStore:

@@ -1,4 +1,4 @@
-"""Whether the counters, events, roll-ups and visitor sets of a stopped server's database agree.
+"""Compares the counters, roll-ups and visitor sets of a stopped server's database with a recount of its events.
 
 Everything is counted anew from the events, by other means than the program's: plain SQL and sets.
 """
@@ -42,7 +42,7 @@ def copied(data_dir: Path) -> Iterator[sqlite3.Connection]:
     shutil.rmtree(copy)
 
 
-def disagreements(database: sqlite3.Connection) -> list[str]:
+def differences_from_recount(database: sqlite3.Connection) -> list[str]:
     """Return everything that does not fit; nothing when all is well."""
     found = [f"integrity: {row}" for row in database.execute("PRAGMA integrity_check").fetchall() if row != ("ok",)]
     found += [f"counter, events: {row}" for row in database.execute(_COUNTERS)]
@@ -81,8 +81,8 @@ def _visitors(database: sqlite3.Connection) -> list[str]:
     ]
 
 
-def assert_all_agrees(data_dir: Path) -> None:
+def assert_counts_match_recount(data_dir: Path) -> None:
     """Fail unless everything in a data directory agrees, by our own count and by `shortener verify`'s."""
     with copied(data_dir) as database:
-        assert disagreements(database) == []
+        assert differences_from_recount(database) == []
     assert verify(data_dir, has_own_secret=True, progress=lambda _done, _parts: None).findings == []

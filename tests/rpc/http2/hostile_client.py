@@ -1,4 +1,4 @@
-"""An HTTP/2 client on python-hyper's h2 that can be rude."""
+"""An HTTP/2 client on python-hyper's h2 that can break the protocol."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
