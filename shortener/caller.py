@@ -1,8 +1,9 @@
 """Who calls: one value for gRPC, REST and pages."""
 
 import enum
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 
 class Kind(enum.Enum):
@@ -42,3 +43,9 @@ class Caller:
 
 
 TRUSTED: Final = Caller(Kind.SERVICE)
+
+Authenticate: TypeAlias = Callable[[str, str], Awaitable[Caller]]
+"""Takes a bearer token and an address and returns who calls from there.
+
+Raises `errors.Unauthenticated` for any token that it does not accept.
+"""

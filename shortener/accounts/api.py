@@ -7,10 +7,9 @@ from shortener.accounts.model import Account
 from shortener.accounts.ports import SignedIn
 from shortener.accounts.service import AccountService
 from shortener.api import Operation, Route
-from shortener.caller import Caller, Kind
+from shortener.caller import Authenticate, Caller, Kind
 from shortener.errors import Code
 from shortener.gen import user as pb
-from shortener.rest.auth import Authenticate
 from shortener.rpc.codec import build
 
 _SERVICE = "/user.UserService/"

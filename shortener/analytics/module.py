@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shortener.analytics.clients.countries import country_name
-from shortener.analytics.clients.geo import open_geo
+from shortener.analytics.clients.geo import country_name, open_geo
 from shortener.analytics.clients.recorder import ClickDescriber, ClickRecorder
 from shortener.analytics.clients.user_agent import UserAgents
 from shortener.analytics.clients.visitors import open_visitors

@@ -11,18 +11,16 @@ from aiohttp import web
 
 from shortener import errors
 from shortener.api import KEY_HEADER, REPLAYED_HEADER, Content, Operation, Query, Route, one_key
-from shortener.caller import Caller
+from shortener.caller import Authenticate, Caller
 from shortener.config.sections import Gateway, Grpc
 from shortener.errors import Code
 from shortener.limits import RateLimits
 from shortener.net.addresses import ClientAddresses
 from shortener.net.statuses import TABLE
 from shortener.rest import json_codec as jsonio
-from shortener.rest.auth import Authenticate, bearer_token
 from shortener.rest.problems import SECURITY_HEADERS, http_problem, problem
 
 log = logging.getLogger(__name__)
-
 _is_integer = re.compile(r"-?[0-9]{1,19}").fullmatch
 _INT64_MAX = (1 << 63) - 1
 
@@ -51,6 +49,21 @@ class Door:
         caller = await self.authenticate(token, address)
         values = {"user_id": caller.account, "token": token}
         return caller, {name: values[name] for name in route.fills}
+
+
+def bearer_token(header: str | None) -> str:
+    """Return the token of an `Authorization: Bearer <token>` value (RFC 6750 section 2.1).
+
+    The scheme is compared case-insensitively. Raises `errors.Unauthenticated` when the header is absent,
+    names another scheme, or holds anything but one token of visible ASCII characters.
+    """
+    if header is None:
+        raise errors.Unauthenticated("a bearer token is required")
+    scheme, _, token = header.partition(" ")
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or not token or not all("!" <= character <= "~" for character in token):
+        raise errors.Unauthenticated("a bearer token is required")
+    return token
 
 
 def mount(

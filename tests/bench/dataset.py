@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from shortener.analytics.clients.countries import country_names
+from shortener.analytics.clients.geo import country_names
 from shortener.analytics.model import DIRECT, NO_VISITOR, UNKNOWN_COUNTRY, Click, Device
 from shortener.links import LinkDetails, LinkRef
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shortener import errors
-from shortener.rest.auth import bearer_token
+from shortener.rest.gateway import bearer_token
 
 
 @pytest.mark.parametrize("header", ["Bearer abc.def-_~+/=", "bearer abc.def-_~+/=", "BEARER   abc.def-_~+/="])

@@ -6,25 +6,28 @@ Both are of MaxMind's format, and records of both common shapes are understood: 
 
 import bisect
 import contextlib
+import functools
 import hashlib
 import ipaddress
 import logging
 import lzma
-import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
 import maxminddb
 
-from shortener.analytics.clients.countries import country_names
 from shortener.analytics.model import CITY_MAX, NOWHERE, UNKNOWN_COUNTRY, Address, Place
 from shortener.errors import OperatorError
 from shortener.observe.log import OncePerSecond
+from shortener.storage import files
 from shortener.tasks import in_thread
 
 _log = logging.getLogger(__name__)
+_DATA = resources.files(__package__).joinpath("data")
+_UNKNOWN_NAME = "Unknown"
 
 # Not on the Internet, whatever a table says (IANA's special-purpose registries).
 _SPECIAL_V4 = (
@@ -32,6 +35,19 @@ _SPECIAL_V4 = (
     "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
 )  # fmt: skip
 _SPECIAL_V6 = ("::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1")
+
+
+@functools.cache
+def country_names() -> Mapping[str, str]:
+    """Return the English name of each ISO 3166-1 alpha-2 code, of `XK` (Kosovo) and of `ZZ` (Unknown)."""
+    table = _DATA.joinpath("countries.tsv").read_text("utf-8")
+    names = dict(line.split("\t") for line in table.splitlines())
+    return MappingProxyType({**names, UNKNOWN_COUNTRY: _UNKNOWN_NAME})
+
+
+def country_name(code: str) -> str:
+    """Return the name of a country code, `Unknown` for one that is not in the table."""
+    return country_names().get(code, _UNKNOWN_NAME)
 
 
 class _Ranges:
@@ -75,11 +91,6 @@ class FileGeoLocator:
                 return place if place.country != UNKNOWN_COUNTRY else Place(self._country(address), place.city)
         return Place(self._country(address), "")
 
-    def close(self) -> None:
-        """Close all files."""
-        for database in (self._countries, *self._databases):
-            database.close()
-
     def _country(self, address: Address) -> str:
         return UNKNOWN_COUNTRY if is_special(address) else self._ask(self._countries, address).country
 
@@ -120,21 +131,13 @@ async def open_geo(directory: Path, databases: Sequence[Path]) -> AsyncIterator[
 
     Raises `OperatorError` for a file that is missing or of another format.
     """
-    locator = await in_thread("geo", lambda: _open(directory, databases))
-    try:
-        yield locator
-    finally:
-        locator.close()
-
-
-def _open(directory: Path, databases: Sequence[Path]) -> FileGeoLocator:
     with contextlib.ExitStack() as opened:
-        readers: list[maxminddb.Reader] = []
-        for path in (unpack_countries(directory), *databases):
-            readers.append(open_reader(path))
-            opened.callback(readers[-1].close)
-        opened.pop_all()
-    return FileGeoLocator(readers[0], readers[1:])
+
+        def open_all() -> list[maxminddb.Reader]:
+            return [opened.enter_context(open_reader(path)) for path in (unpack_countries(directory), *databases)]
+
+        countries, *others = await in_thread("geo", open_all)
+        yield FileGeoLocator(countries, others)
 
 
 def open_reader(path: Path) -> maxminddb.Reader:
@@ -153,33 +156,24 @@ def unpack_countries(directory: Path) -> Path:
     The file is named after its checksum and put in place all at once, so that processes may do this at the same time.
     Raises `OperatorError`.
     """
-    data = resources.files(__package__).joinpath("data")
-    checksum = data.joinpath("country.mmdb.sha256").read_text("ascii").strip()
+    checksum = _DATA.joinpath("country.mmdb.sha256").read_text("ascii").strip()
     path = directory / f"country-{checksum[:16]}.mmdb"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (path.exists() and _sha256(path.read_bytes()) == checksum):
-            content = lzma.decompress(data.joinpath("country.mmdb.xz").read_bytes())
+            content = lzma.decompress(_DATA.joinpath("country.mmdb.xz").read_bytes())
             if _sha256(content) != checksum:
                 raise OperatorError("the shipped table of countries is damaged; install again")
-            _put(path, content)
+            with tempfile.TemporaryDirectory(dir=directory, prefix=path.name) as drafts:
+                draft = Path(drafts, path.name)
+                files.write(draft, content)
+                draft.replace(path)
         for old in directory.glob("country-*.mmdb"):
             if old != path:
                 old.unlink(missing_ok=True)
     except OSError as error:
         raise OperatorError(f"cannot unpack the table of countries into {directory}: {error.strerror}") from None
     return path
-
-
-def _put(path: Path, content: bytes) -> None:
-    file, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(file, "wb") as writer:
-            writer.write(content)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
 
 
 def _sha256(content: bytes) -> str:

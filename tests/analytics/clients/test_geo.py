@@ -12,8 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.analytics.clients.countries import country_name, country_names
-from shortener.analytics.clients.geo import is_special, open_geo, place_of, unpack_countries
+from shortener.analytics.clients.geo import (
+    country_name,
+    country_names,
+    is_special,
+    open_geo,
+    place_of,
+    unpack_countries,
+)
 from shortener.analytics.model import CITY_MAX, NOWHERE, Place
 from shortener.errors import OperatorError
 from tests.support import mmdb
