@@ -1,7 +1,7 @@
 """The operations on statistics, for both wires: messages in and messages out, nothing else."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from shortener.analytics.service import AnalyticsService
@@ -10,12 +10,8 @@ from shortener.analytics.stats import (
     PLACES_DEFAULT,
     PLACES_MAX,
     POINTS_MAX,
-    CityCount,
-    CountryCount,
-    DeviceCounts,
     GeoStats,
     ReferrerCount,
-    Stats,
     TimePoint,
 )
 from shortener.api import IdempotencyKey, Operation, Query, Route
@@ -61,7 +57,15 @@ class AnalyticsApi:
         stats = await self._analytics.stats(
             request.short_code, request.start_time, request.end_time, owner_id=caller.account or None
         )
-        return await stats_message(stats)
+        return build(
+            pb.GetStatsResponse,
+            short_code=stats.short_code,
+            total_clicks=stats.total_clicks,
+            unique_visitors=stats.unique_visitors,
+            countries=[count._asdict() for count in stats.countries],
+            referrers=await _in_slices(_referrer, stats.referrers),
+            device_stats=stats.devices._asdict(),
+        )
 
     async def get_time_series(self, request: pb.GetTimeSeriesRequest, caller: Caller) -> pb.GetTimeSeriesResponse:
         """Answer a zero-filled series."""
@@ -80,28 +84,15 @@ class AnalyticsApi:
         return geo_message(geo)
 
 
-async def stats_message(stats: Stats) -> pb.GetStatsResponse:
-    """Return the answer of GetStats."""
-    return build(
-        pb.GetStatsResponse,
-        short_code=stats.short_code,
-        total_clicks=stats.total_clicks,
-        unique_visitors=stats.unique_visitors,
-        countries=_countries(stats.countries),
-        referrers=await _in_slices(_referrer, stats.referrers),
-        device_stats=_devices(stats.devices),
-    )
-
-
 async def series_message(points: Sequence[TimePoint]) -> pb.GetTimeSeriesResponse:
     """Return the answer of GetTimeSeries."""
-    return build(pb.GetTimeSeriesResponse, points=await _in_slices(_point, points))
+    return build(pb.GetTimeSeriesResponse, points=await _in_slices(TimePoint._asdict, points))
 
 
 def geo_message(geo: GeoStats) -> pb.GetGeoStatsResponse:
     """Return the answer of GetGeoStats."""
-    cities = [_city(count) for count in geo.cities]
-    return build(pb.GetGeoStatsResponse, countries=_countries(geo.countries), cities=cities)
+    countries, cities = ([count._asdict() for count in counts] for counts in (geo.countries, geo.cities))
+    return build(pb.GetGeoStatsResponse, countries=countries, cities=cities)
 
 
 async def _in_slices(part: Callable[[T], Fields], values: Sequence[T]) -> list[Fields]:
@@ -113,37 +104,8 @@ async def _in_slices(part: Callable[[T], Fields], values: Sequence[T]) -> list[F
     return parts
 
 
-def _countries(counts: Iterable[CountryCount]) -> list[Fields]:
-    return [
-        {
-            "country_code": count.country_code,
-            "country_name": count.country_name,
-            "click_count": count.clicks,
-            "percentage": count.percentage,
-        }
-        for count in counts
-    ]
-
-
-def _city(count: CityCount) -> Fields:
-    return {
-        "city": count.city,
-        "country_code": count.country_code,
-        "click_count": count.clicks,
-        "percentage": count.percentage,
-    }
-
-
 def _referrer(count: ReferrerCount) -> Fields:
-    return {"referer": count.referrer, "click_count": count.clicks, "percentage": count.percentage}
-
-
-def _point(value: TimePoint) -> Fields:
-    return {"timestamp": value.timestamp, "clicks": value.clicks, "unique_visitors": value.unique_visitors}
-
-
-def _devices(counts: DeviceCounts) -> Fields:
-    return {"mobile": counts.mobile, "desktop": counts.desktop, "tablet": counts.tablet, "other": counts.other}
+    return {"referer": count.referrer, "click_count": count.click_count, "percentage": count.percentage}
 
 
 def analytics_operations(analytics: AnalyticsService) -> list[Operation]:

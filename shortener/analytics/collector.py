@@ -46,28 +46,21 @@ class Moved(Exception):  # noqa: N818 - an answer, not an error
     """The stored position is not where the batch began."""
 
 
+@dataclass(kw_only=True, eq=False)
 class ClickCollector:
     """Keeps the tables up to date with the click log. Open it with `open_collector`."""
 
-    def __init__(
-        self,
-        *,
-        log: ClickLog,
-        progress: LogProgress,
-        store: ClickStore,
-        transactions: Transactions,
-        count_clicks: CountClicks,
-        parse_agent: ParseAgent,
-        settings: Clicks,
-    ) -> None:
+    log: ClickLog
+    progress: LogProgress
+    store: ClickStore
+    transactions: Transactions
+    count_clicks: CountClicks
+    parse_agent: ParseAgent
+    settings: Clicks
+
+    def __post_init__(self) -> None:
+        """Begin without knowing the stored position."""
         self.stats = CollectorStats()
-        self._log = log
-        self._progress = progress
-        self._store = store
-        self._transactions = transactions
-        self._count_clicks = count_clicks
-        self._parse_agent = parse_agent
-        self._settings = settings
         self._position: Position | None = None
         self._is_sure = False  # whether the store would say the same
         self._tried = asyncio.Event()
@@ -77,18 +70,18 @@ class ClickCollector:
 
     def backlog_bytes(self) -> int:
         """Return how much of the log waits to be stored."""
-        return self._log.bytes_after(self._position or START)
+        return self.log.bytes_after(self._position or START)
 
     async def catch_up(self) -> None:
         """Move all that has been flushed so far. Raises what the first failure raises."""
-        end = self._log.end
+        end = self.log.end
         while await self._position_now() < end:
             await self._move_batch()
 
     async def tried(self) -> None:
         """Return when what the last run left has been moved, moving it has failed, or `replay_seconds` have passed."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.replay_seconds):
+            async with asyncio.timeout(self.settings.replay_seconds):
                 await self._tried.wait()
 
     async def run(self) -> None:
@@ -97,17 +90,18 @@ class ClickCollector:
         while not (self._stopping.is_set() and self._position_is_end()):
             try:
                 await self.catch_up()
-                self._tried.set()
                 pause = 0.0
             except Exception as error:  # noqa: BLE001 - whatever it was, the clicks are still in the journal
                 pause = min(pause * 2 + 0.1, _BACKOFF_SECONDS_MAX)
-                self._failed(error)
-                self._tried.set()
+                self.stats.failures += 1
+                if self._may_log():
+                    _log.warning("clicks wait in the journal, storing them failed: %s: %s", type(error).__name__, error)
+            self._tried.set()
             await self._sleep(pause)
 
     async def stop(self, task: asyncio.Task[None], *, timeout_seconds: float) -> None:
         """Move what is left and end the task; after `timeout_seconds` leave the rest to the next start."""
-        self._log.flush()
+        self.log.flush()
         self._stopping.set()
         try:
             await asyncio.wait({task}, timeout=timeout_seconds)
@@ -129,7 +123,7 @@ class ClickCollector:
         self._thread.shutdown(wait=True)
 
     def _position_is_end(self) -> bool:
-        return self._is_sure and self._position is not None and self._position >= self._log.end
+        return self._is_sure and self._position is not None and self._position >= self.log.end
 
     async def _sleep(self, pause: float) -> None:
         """Wait for the next round; when stopping, only for what fails."""
@@ -137,7 +131,7 @@ class ClickCollector:
             await asyncio.sleep(min(pause, 0.1))
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause or self._settings.flush_seconds):
+            async with asyncio.timeout(pause or self.settings.flush_seconds):
                 await self._stopping.wait()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -145,50 +139,45 @@ class ClickCollector:
 
     async def _position_now(self) -> Position:
         if self._position is None or not self._is_sure:
-            self._position = await self._progress.position()
+            self._position = await self.progress.position()
             self._is_sure = True
         return self._position
 
     async def _move_batch(self) -> None:
         started = time.monotonic()
         old = await self._position_now()
-        end = self._log.end
+        end = self.log.end
         piece, clicks = await self._in_thread(lambda: self._read(old, end))
         self._is_sure = False  # until it is known whether the transaction was committed
-        await self._transactions(lambda tx: self._store_batch(tx, old, piece.position, clicks))
+        await self.transactions(lambda tx: self._store_batch(tx, old, piece.position, clicks))
         self._position, self._is_sure = piece.position, True
         self.stats.batches += 1
         self.stats.clicks += len(clicks)
         self.stats.lost_bytes += piece.lost_bytes
         self.stats.lost_records += piece.lost_records
         self.stats.last_batch_seconds = time.monotonic() - started
-        await self._in_thread(lambda: self._log.acknowledge(piece.position))
+        await self._in_thread(lambda: self.log.acknowledge(piece.position))
 
     def _store_batch(self, tx: Tx, old: Position, new: Position, clicks: list[Click]) -> None:
-        if not self._progress.advance(tx, old, new):
+        if not self.progress.advance(tx, old, new):
             raise Moved
         if clicks:
             counts = dict.fromkeys((click.ref for click in clicks), 0)
             for click in clicks:
-                counts[click.ref] += self._store.is_counted(click)
-            known = self._count_clicks(tx, counts)
+                counts[click.ref] += self.store.is_counted(click)
+            known = self.count_clicks(tx, counts)
             # What comes late for a link that is erased meanwhile must not bring anything of it back.
-            self._store.append(tx, [click for click in clicks if click.ref in known])
+            self.store.append(tx, [click for click in clicks if click.ref in known])
 
     def _read(self, position: Position, end: Position) -> tuple[LogPiece, list[Click]]:
-        piece = self._log.read(position, end, clicks_max=self._settings.batch_max)
+        piece = self.log.read(position, end, clicks_max=self.settings.batch_max)
         clicks: list[Click] = []
         for index, seen in enumerate(piece.clicks, 1):
-            agent = self._parse_agent(seen.user_agent)
+            agent = self.parse_agent(seen.user_agent)
             clicks.append(Click(*seen[:-1], agent.device, agent.bot))
             if index % _CLICKS_AT_ONCE == 0:
                 time.sleep(0)
         return piece, clicks
-
-    def _failed(self, error: Exception) -> None:
-        self.stats.failures += 1
-        if self._may_log():
-            _log.warning("clicks wait in the journal, storing them failed: %s: %s", type(error).__name__, error)
 
 
 @contextlib.asynccontextmanager

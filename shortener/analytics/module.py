@@ -12,8 +12,7 @@ from shortener.analytics.collector import ClickCollector, open_collector
 from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.retention import ClickRetention, open_retention
 from shortener.analytics.service import AnalyticsService
-from shortener.analytics.sqlite.clicks import SqliteClickStore
-from shortener.analytics.sqlite.progress import SqliteLogProgress
+from shortener.analytics.sqlite.clicks import SqliteClickStore, SqliteLogProgress
 from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.core import Core
@@ -74,7 +73,8 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
         clock=clock,
         days=config.analytics.retention_days,
     )
-    await stack.enter_async_context(open_retention(retention))
+    if config.analytics.retention_days:  # else raw clicks are kept for ever
+        await stack.enter_async_context(open_retention(retention))
     core.gauges.extend(_gauges(journal, collector, retention))
     return AnalyticsModule(service, recorder)
 

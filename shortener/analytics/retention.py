@@ -37,7 +37,7 @@ class RetentionStats:
 
 
 class ClickRetention:
-    """Keeps raw clicks for `days` days (0: for ever), to the whole hour. Open it with `open_retention`."""
+    """Keeps raw clicks for `days` days, to the whole hour. Open it with `open_retention`."""
 
     def __init__(self, *, removal: ClickRemoval, transactions: Transactions, clock: Clock, days: int) -> None:
         self.stats = RetentionStats()
@@ -45,11 +45,6 @@ class ClickRetention:
         self._transactions = transactions
         self._clock = clock
         self._seconds = days * DAY
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether raw clicks are ever removed."""
-        return self._seconds > 0
 
     async def remove_old(self) -> None:
         """Move the horizon to where it belongs now, and remove every raw click before it.
@@ -108,13 +103,7 @@ class ClickRetention:
 
 @contextlib.asynccontextmanager
 async def open_retention(retention: ClickRetention) -> AsyncIterator[ClickRetention]:
-    """Run a retention until the block ends; what is not removed by then is left to the next start.
-
-    With 0 days nothing runs: clicks are kept for ever.
-    """
-    if not retention.is_wanted:
-        yield retention
-        return
+    """Run a retention until the block ends; what is not removed by then is left to the next start."""
     task = asyncio.create_task(retention.run(), name="click-retention")
     try:
         yield retention

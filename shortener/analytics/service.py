@@ -1,6 +1,7 @@
 """The use cases of analytics: record a click, and answer statistics."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from shortener import errors
 from shortener.analytics.model import CLICKED_AT_MIN, Click
@@ -31,32 +32,21 @@ AHEAD_MAX_SECONDS = DAY
 """How far in the future a click may be: clocks differ."""
 
 
+@dataclass(kw_only=True)
 class AnalyticsService:
     """Clicks in, statistics out. Raw values come in; counts or `errors` go out.
 
     Statistics are of links that exist, expired ones too; where an `owner_id` is given, of that owner's links alone.
     """
 
-    def __init__(
-        self,
-        *,
-        links: LinkService,
-        clicks: ClickStore,
-        reader: StatsReader,
-        transactions: Transactions,
-        clock: Clock,
-        describe: DescribeClick,
-        country_name: Callable[[str], str],
-        replays: Replays,
-    ) -> None:
-        self._links = links
-        self._clicks = clicks
-        self._reader = reader
-        self._transactions = transactions
-        self._clock = clock
-        self._describe = describe
-        self._country_name = country_name
-        self._replays = replays
+    links: LinkService
+    clicks: ClickStore
+    reader: StatsReader
+    transactions: Transactions
+    clock: Clock
+    describe: DescribeClick
+    country_name: Callable[[str], str]
+    replays: Replays
 
     async def record(
         self,
@@ -78,17 +68,14 @@ class AnalyticsService:
         asked = None
         if idempotency_key is not None:
             request = (address, user_agent, referrer, at)
-            asked = self._replays.asked("TrackClick", short_code, idempotency_key, request)
-            answer = await self._replays.find(asked)
+            asked = self.replays.asked("TrackClick", short_code, idempotency_key, request)
+            answer = await self.replays.find(asked)
             if answer is not None:
                 return _click_id(answer)
-        at = _parse_click_time(at, self._clock())
-        link = await self._links.details(short_code)
-        click = self._describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
-        if asked is not None:
-            call = asked
-            return await self._transactions(lambda tx: self._append_once(tx, click, call))
-        return await self._transactions(lambda tx: self._append(tx, click))
+        at = _parse_click_time(at, self.clock())
+        link = await self.links.details(short_code)
+        click = self.describe(link.ref, at=at, address=address, user_agent=user_agent, referrer=referrer)
+        return await self.transactions(lambda tx: self._append(tx, click, asked))
 
     async def stats(self, short_code: str, start: int, end: int, *, owner_id: str | None = None) -> Stats:
         """Return everything about the clicks in [start, end); 0 is unbounded on that side.
@@ -96,8 +83,8 @@ class AnalyticsService:
         Raises `errors.Invalid` (`start_time`, `end_time`), `errors.NotFound`.
         """
         within = parse_range(start, end)
-        link = await self._links.details(short_code, owner_id=owner_id)
-        tally = await self._reader.tally(link.id, within)
+        link = await self.links.details(short_code, owner_id=owner_id)
+        tally = await self.reader.tally(link.id, within)
         total = tally.clicks
         return Stats(
             short_code=link.short_code,
@@ -121,11 +108,11 @@ class AnalyticsService:
         asked, span = parse_range(start, end), parse_granularity(granularity)
         if start and end and len(asked.periods(span)) > POINTS_MAX:
             raise errors.Invalid(f"the range has more than {POINTS_MAX} points", field="granularity")
-        link = await self._links.details(short_code, owner_id=owner_id)
+        link = await self.links.details(short_code, owner_id=owner_id)
         within = await self._bounded(link, asked, span)
         if within.is_empty:
             return []
-        return fill(await self._reader.series(link.id, within, span), within, span)
+        return fill(await self.reader.series(link.id, within, span), within, span)
 
     async def geo_stats(self, short_code: str, limit: int, *, owner_id: str | None = None) -> GeoStats:
         """Return the `limit` countries and the `limit` cities with most clicks over all time; 0 means 10.
@@ -133,42 +120,37 @@ class AnalyticsService:
         Raises `errors.Invalid` (`limit`), `errors.NotFound`.
         """
         limit = parse_places_limit(limit)
-        link = await self._links.details(short_code, owner_id=owner_id)
-        places = await self._reader.places(link.id, cities_max=limit)
+        link = await self.links.details(short_code, owner_id=owner_id)
+        places = await self.reader.places(link.id, cities_max=limit)
         total = sum(places.countries.values())
         return GeoStats(
             countries=self._ranked(places.countries, total)[:limit],
             cities=[CityCount(*city, percentage(city.clicks, total)) for city in places.cities],
         )
 
-    def _append(self, tx: Tx, click: Click) -> int:
-        """Record the click, its roll-ups and its link's counter: all or nothing."""
-        (click_id,) = self._clicks.append(tx, [click])
-        if click.ref not in self._links.add_clicks(tx, {click.ref: int(self._clicks.is_counted(click))}):
+    def _append(self, tx: Tx, click: Click, asked: Asked | None) -> int:
+        """Record the click, its roll-ups and its link's counter, and that it answers this call: all or nothing."""
+        if asked is not None and (answer := self.replays.find_in(tx, asked)) is not None:
+            return _click_id(answer)  # Another call has been quicker.
+        (click_id,) = self.clicks.append(tx, [click])
+        if click.ref not in self.links.add_clicks(tx, {click.ref: int(self.clicks.is_counted(click))}):
             raise unknown_link()  # Erased since it was looked up; nothing of the click stays.
-        return click_id
-
-    def _append_once(self, tx: Tx, click: Click, asked: Asked) -> int:
-        """Record the click, and that it answers this call, unless another does already."""
-        answer = self._replays.find_in(tx, asked)
-        if answer is not None:
-            return _click_id(answer)
-        click_id = self._append(tx, click)
-        self._replays.keep(tx, asked, (click_id,))
+        if asked is not None:
+            self.replays.keep(tx, asked, (click_id,))
         return click_id
 
     async def _bounded(self, link: LinkDetails, within: TimeRange, span: Span) -> TimeRange:
         """Return the range with the sides it leaves open decided, `POINTS_MAX` periods at most."""
         start, end = within.start, within.end
         if not start:
-            first = await self._reader.first_hour(link.id)
+            first = await self.reader.first_hour(link.id)
             start = span.floor(link.created_at if first is None else min(link.created_at, first))
         if end == FOREVER:
-            end = span.ceil(self._clock() + 1)
+            end = span.ceil(self.clock() + 1)
         return TimeRange(max(start, span.start(span.number(end - 1) - POINTS_MAX + 1)), end)
 
     def _ranked(self, counts: Mapping[str, int], total: int) -> list[CountryCount]:
-        return rank_countries(counts, {code: self._country_name(code) for code in counts}, total)
+        return rank_countries(counts, {code: self.country_name(code) for code in counts}, total)
 
 
 def _click_id(answer: Answer) -> int:

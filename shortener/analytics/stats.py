@@ -54,7 +54,7 @@ class CountryCount(NamedTuple):
 
     country_code: str
     country_name: str
-    clicks: int
+    click_count: int
     percentage: float
 
 
@@ -62,7 +62,7 @@ class ReferrerCount(NamedTuple):
     """Clicks from one page's origin, or `direct`; `other` are those from pages that are not listed."""
 
     referrer: str
-    clicks: int
+    click_count: int
     percentage: float
 
 
@@ -71,7 +71,7 @@ class CityCount(NamedTuple):
 
     city: str
     country_code: str
-    clicks: int
+    click_count: int
     percentage: float
 
 

@@ -18,8 +18,7 @@ from shortener.analytics.collector import ClickCollector, open_collector
 from shortener.analytics.journal import records as frames
 from shortener.analytics.journal.journal import Journal, open_journal
 from shortener.analytics.model import Click, Observation, Place, Position
-from shortener.analytics.sqlite.clicks import SqliteClickStore
-from shortener.analytics.sqlite.progress import SqliteLogProgress
+from shortener.analytics.sqlite.clicks import SqliteClickStore, SqliteLogProgress
 from shortener.config.sections import Clicks
 from shortener.links.model import LinkRef
 from shortener.storage.sqlite.database import SqliteDatabase

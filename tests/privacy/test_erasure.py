@@ -205,13 +205,13 @@ async def test_a_click_that_was_described_before_the_erasure_is_refused(
     owner, _ = await register(app)
     codes = await fill(app, owner, "mine")
     ids = await link_ids(app, codes)
-    transactions = app.analytics._transactions
+    transactions = app.analytics.transactions
 
     async def late(work: Callable[[Tx], int]) -> int:
         assert await app.privacy.erasure.erase(int(owner)) is True
         return await transactions(work)
 
-    monkeypatch.setattr(app.analytics, "_transactions", late)
+    monkeypatch.setattr(app.analytics, "transactions", late)
     with pytest.raises(errors.NotFound):
         await app.analytics.record(codes[0], address="192.0.2.9", user_agent="", referrer="", at=0)
     assert await counted(app, ids) == dict.fromkeys(TABLES, 0)

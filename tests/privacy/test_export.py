@@ -102,7 +102,7 @@ async def test_any_cut_gives_the_same_document(app: App, monkeypatch: pytest.Mon
         replace(a_click(at=link.created_at + number // 3, visitor=a_visitor(number)), ref=LinkRef(*link.ref))
         for number in range(25)
     ]
-    await app.core.database.transaction(lambda tx: app.analytics._clicks.append(tx, clicks))
+    await app.core.database.transaction(lambda tx: app.analytics.clicks.append(tx, clicks))
     whole = {with_clicks: await document(app, owner, with_clicks=with_clicks) for with_clicks in (False, True)}
     assert len(whole[True]["links"][0]["raw_clicks"]) == 27
 

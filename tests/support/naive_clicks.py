@@ -136,8 +136,8 @@ class NaiveClicks:
         return Tally(
             unique_visitors=stats.unique_visitors,
             devices=stats.devices,
-            countries={count.country_code: count.clicks for count in stats.countries},
-            referrers={count.referrer: count.clicks for count in stats.referrers if count.referrer != "other"},
+            countries={count.country_code: count.click_count for count in stats.countries},
+            referrers={count.referrer: count.click_count for count in stats.referrers if count.referrer != "other"},
         )
 
     async def series(self, link_id: int, within: TimeRange, span: Span) -> list[TimePoint]:

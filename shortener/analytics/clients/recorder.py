@@ -1,5 +1,6 @@
 """From what a client sends to what is kept of it: the one place where addresses and referrers are seen and dropped."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from cachetools import LRUCache
@@ -79,21 +80,21 @@ class ClickRecorder:
             return origin
 
 
+@dataclass(frozen=True, slots=True)
 class ClickDescriber:
     """`DescribeClick`: for clicks that callers report, with the same rules as for redirects."""
 
-    def __init__(self, visitors: Visitors, geo: GeoLocator, agents: UserAgents, clock: Clock) -> None:
-        self._visitors = visitors
-        self._geo = geo
-        self._agents = agents
-        self._clock = clock
+    visitors: Visitors
+    geo: GeoLocator
+    agents: UserAgents
+    clock: Clock
 
     def __call__(self, ref: LinkRef, *, at: int, address: str, user_agent: str, referrer: str) -> Click:
         """Return the click (`DescribeClick`). The visitor key is that of today, also for a click of the past."""
         client = parse_address(address)
-        agent = self._agents(user_agent)
-        visitor = self._visitors.identify(client, self._clock()) if client else NO_VISITOR
-        place = self._geo.locate(client) if client else NOWHERE
+        agent = self.agents(user_agent)
+        visitor = self.visitors.identify(client, self.clock()) if client else NO_VISITOR
+        place = self.geo.locate(client) if client else NOWHERE
         return Click(
             ref=ref,
             at=at,

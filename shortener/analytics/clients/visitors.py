@@ -69,10 +69,8 @@ class Visitors:
 
     def renew(self, now: int) -> None:
         """Take the key of the day, if the last one's day is over; that one is then forgotten. Never raises."""
-        if now >= self.key_until:
-            self._rotate(now)
-
-    def _rotate(self, now: int) -> None:
+        if now < self.key_until:
+            return
         day = now // _DAY
         self._key = secrets.token_bytes(_KEY_SIZE)
         self.key_until = _until(self._rotation, day)

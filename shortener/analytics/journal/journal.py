@@ -10,29 +10,35 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from shortener.analytics.journal.reader import JournalReader
-from shortener.analytics.journal.records import encode, encode_client, frame
+from shortener.analytics.journal.records import Malformed, decode, encode, encode_client, frame, which_and_when
 from shortener.analytics.journal.segments import NEXT_MAX, Segments
 from shortener.analytics.journal.sync import DiskSync
-from shortener.analytics.model import Place, Position
+from shortener.analytics.model import Observation, Position
 from shortener.analytics.ports import LogPiece
 from shortener.config.sections import Clicks
 from shortener.errors import OperatorError
 from shortener.links.model import LinkRef
+from shortener.net.memo import Memo
 from shortener.observe.log import OncePerSecond
 from shortener.tasks import finish
 
 _log = logging.getLogger(__name__)
 _CLOSED: Final = -1
+# Decoding this many records takes about a millisecond; then the event loop may have Python's lock.
+_RECORDS_AT_ONCE: Final = 100
+_SEEN_MAX: Final = 2_000
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Journal:
     """The open journal, a `ClickLog` in segment files. Open it with `open_journal`."""
+
+    encode_client = staticmethod(encode_client)
 
     def __init__(self, segments: Segments, number: int, settings: Clicks) -> None:
         self.segments = segments
@@ -42,7 +48,8 @@ class Journal:
         """Clicks handed to the kernel since the start."""
         self.dropped = 0
         """Clicks lost since the start because a write failed."""
-        self._reader = JournalReader(segments)
+        # Clicks of one link by one client are equal but for which link and when: those of late, by all else in them.
+        self._seen: Memo[bytes, Observation] = Memo(_SEEN_MAX)
         self._acknowledged = 0
         self._segment_size_max = settings.segment_size_max
         self._number = number
@@ -55,10 +62,6 @@ class Journal:
     def end(self) -> Position:
         """Where the flushed clicks end."""
         return Position(self._number, self._offset)
-
-    def encode_client(self, visitor: bytes, place: Place) -> bytes:
-        """Return the part of a record that is the same for all clicks of one client."""
-        return encode_client(visitor, place)
 
     def append(self, ref: LinkRef, at: int, client: bytes, referrer: bytes, user_agent: str) -> None:
         """Take one click; it is in the kernel after the next `flush`."""
@@ -87,7 +90,22 @@ class Journal:
 
     def read(self, position: Position, end: Position, *, clicks_max: int) -> LogPiece:
         """Return the clicks behind a position, before `end`. Blocking; on one thread at a time."""
-        return self._reader.read(position, end, clicks_max=clicks_max)
+        piece = self.segments.read(position, end, records_max=clicks_max)
+        lost_bytes = piece.lost_bytes
+        while not piece.payloads and piece.position < end:  # The end of a segment.
+            piece = self.segments.read(piece.position, end, records_max=clicks_max)
+            lost_bytes += piece.lost_bytes
+        clicks: list[Observation] = []
+        lost_records = 0
+        for index, payload in enumerate(piece.payloads, 1):
+            try:
+                clicks.append(self._observation(payload))
+            except Malformed as error:
+                lost_records += 1
+                _log.warning("click journal: a record of another version is skipped: %s", error)
+            if index % _RECORDS_AT_ONCE == 0:
+                time.sleep(0)
+        return LogPiece(clicks, piece.position, lost_bytes, lost_records)
 
     def acknowledge(self, position: Position) -> None:
         """Delete what lies before a position, as far as whole files do. Blocking."""
@@ -118,6 +136,15 @@ class Journal:
             if self._file != _CLOSED:
                 os.close(self._file)
             self._file = _CLOSED
+
+    def _observation(self, payload: bytes) -> Observation:
+        link_id, at, rest = which_and_when(payload)
+        seen = self._seen.get(rest)
+        if seen is None:
+            seen = decode(payload)
+            self._seen.put(rest, seen)
+            return seen
+        return Observation(LinkRef(link_id, seen.ref.short_code), at, *seen[2:])
 
     def _make_room(self, size: int) -> None:
         """Begin a new segment when there is none, or when this one would grow too long."""

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,24 +28,19 @@ class Piece(NamedTuple):
     lost_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
 class Segments:
     """The segment files of a directory. Plain blocking calls; safe beside the one that appends."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    @property
-    def directory(self) -> Path:
-        """Where they lie."""
-        return self._directory
+    directory: Path
 
     def path(self, number: int) -> Path:
         """Return the path of a segment, whether it exists or not."""
-        return self._directory / f"clicks-{number:012d}.journal"
+        return self.directory / f"clicks-{number:012d}.journal"
 
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, oldest first."""
-        return sorted(int(found[1]) for found in map(SEGMENT_NAME.fullmatch, os.listdir(self._directory)) if found)
+        return sorted(int(found[1]) for found in map(SEGMENT_NAME.fullmatch, os.listdir(self.directory)) if found)
 
     def size(self, number: int) -> int:
         """Return the size of a segment in bytes; 0 when it does not exist, or is no plain file."""

@@ -1,4 +1,4 @@
-"""Clicks in SQLite: the only writes to `visitors`, `clicks`, `click_rollups` and `visitor_sets`.
+"""Clicks in SQLite: the only writes to `visitors`, `clicks`, `click_rollups`, `visitor_sets`, `journal_position`.
 
 Values travel as JSON texts and joined blobs, so that a batch of thousands of clicks is some twenty statements of one
 step each. Python's lock is taken once for each step; with a step for each row, a busy event loop makes a batch
@@ -12,9 +12,10 @@ from typing import Final, TypeVar, cast
 
 from pyroaring import BitMap
 
-from shortener.analytics.model import DIRECT, NO_VISITOR, OTHER, VISITOR_SIZE, Click
+from shortener.analytics.model import DIRECT, NO_VISITOR, OTHER, START, VISITOR_SIZE, Click, Position
 from shortener.analytics.periods import Span
 from shortener.analytics.rollup import LinkHour, Period, Slot, chosen_values, roll_up, visitors_by_period, without
+from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import SqlTx, sql
 from shortener.tx import Tx
 
@@ -79,6 +80,9 @@ INSERT INTO visitor_sets (link_id, span, period, visitors, members)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, substr(?2, (value ->> 4) + 1, value ->> 5)
 FROM json_each(?1) WHERE true
 ON CONFLICT (link_id, span, period) DO UPDATE SET visitors = excluded.visitors, members = excluded.members"""
+_POSITION = "SELECT segment, offset FROM journal_position"
+_FIRST_POSITION = "INSERT INTO journal_position (one, segment, offset) VALUES (1, ?, ?)"
+_MOVE_POSITION = "UPDATE journal_position SET segment = ?, offset = ? WHERE segment = ? AND offset = ?"
 
 
 class SqliteClickStore:
@@ -126,6 +130,26 @@ class SqliteClickStore:
             int(click.bot),
             int(self.is_counted(click)),
         ]
+
+
+class SqliteLogProgress:
+    """`LogProgress` on a `SqliteDatabase`."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    async def position(self) -> Position:
+        row = await self._database.read(lambda on: on.row(_POSITION))
+        return Position(*cast("tuple[int, int]", row)) if row else START
+
+    def advance(self, tx: Tx, old: Position, new: Position) -> bool:
+        on = sql(tx)
+        if on.run(_MOVE_POSITION, (*new, *old)):
+            return True
+        if old != START or on.row(_POSITION):
+            return False
+        on.run(_FIRST_POSITION, new)
+        return True
 
 
 def _visitor_ids(on: SqlTx, digests: set[bytes]) -> dict[bytes, int]:

@@ -16,8 +16,7 @@ from shortener.analytics.model import START, Click, Device, Position
 from shortener.analytics.periods import ROLLED_UP
 from shortener.analytics.ports import ClickStore, LogProgress
 from shortener.analytics.sqlite import clicks as store_module
-from shortener.analytics.sqlite.clicks import SqliteClickStore
-from shortener.analytics.sqlite.progress import SqliteLogProgress
+from shortener.analytics.sqlite.clicks import SqliteClickStore, SqliteLogProgress
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.tx import Transactions, Tx
 from tests.support.click_builders import NOW, a_click, a_ref, a_visitor
