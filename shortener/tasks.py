@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -38,6 +38,16 @@ async def cancel(task: asyncio.Task[None]) -> None:
     """Cancel `task` and return when it has ended, however it did; a caller who is cancelled waits for that too."""
     task.cancel()
     await finish(asyncio.wait({task}))
+
+
+@contextlib.asynccontextmanager
+async def running(name: str, work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `work` as a task until the block ends; then cancel it and wait for its end."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        await cancel(task)
 
 
 async def in_thread(name: str, work: Callable[[], T]) -> T:

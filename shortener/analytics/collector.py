@@ -18,7 +18,7 @@ from shortener.analytics.model import START, Click, Position
 from shortener.analytics.ports import ClickLog, ClickStore, CountClicks, LogPiece, LogProgress, ParseAgent
 from shortener.config.sections import Clicks
 from shortener.observe.log import OncePerSecond
-from shortener.tasks import finish, lower_thread_priority
+from shortener.tasks import cancel, lower_thread_priority
 from shortener.tx import Transactions, Tx
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ class CollectorStats:
     failures: int = 0  # attempts that were tried again
     lost_bytes: int = 0  # as in `LogPiece`
     lost_records: int = 0
-    last_batch_seconds: float = 0.0
 
 
 class Moved(Exception):  # noqa: N818 - an answer, not an error
@@ -103,15 +102,11 @@ class ClickCollector:
         """Move what is left and end the task; after `timeout_seconds` leave the rest to the next start."""
         self.log.flush()
         self._stopping.set()
-        try:
-            await asyncio.wait({task}, timeout=timeout_seconds)
-        finally:
+        with contextlib.closing(self):
             try:
-                if not task.done():
-                    task.cancel()
-                    await finish(asyncio.wait({task}))
+                await asyncio.wait({task}, timeout=timeout_seconds)
             finally:
-                self.close()
+                await cancel(task)
         left = self.backlog_bytes()
         if left:
             _log.warning("%d bytes of clicks stay in the log for the next start", left)
@@ -144,7 +139,6 @@ class ClickCollector:
         return self._position
 
     async def _move_batch(self) -> None:
-        started = time.monotonic()
         old = await self._position_now()
         end = self.log.end
         piece, clicks = await self._in_thread(lambda: self._read(old, end))
@@ -155,7 +149,6 @@ class ClickCollector:
         self.stats.clicks += len(clicks)
         self.stats.lost_bytes += piece.lost_bytes
         self.stats.lost_records += piece.lost_records
-        self.stats.last_batch_seconds = time.monotonic() - started
         await self._in_thread(lambda: self.log.acknowledge(piece.position))
 
     def _store_batch(self, tx: Tx, old: Position, new: Position, clicks: list[Click]) -> None:

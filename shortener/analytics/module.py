@@ -10,7 +10,7 @@ from shortener.analytics.clients.user_agent import UserAgents
 from shortener.analytics.clients.visitors import open_visitors
 from shortener.analytics.collector import ClickCollector, open_collector
 from shortener.analytics.journal.journal import Journal, open_journal
-from shortener.analytics.retention import ClickRetention, open_retention
+from shortener.analytics.retention import ClickRetention
 from shortener.analytics.service import AnalyticsService
 from shortener.analytics.sqlite.clicks import SqliteClickStore, SqliteLogProgress
 from shortener.analytics.sqlite.removal import SqliteClickRemoval
@@ -20,6 +20,7 @@ from shortener.idempotency import Replays
 from shortener.links import LinkService
 from shortener.observe.histogram import Gauge
 from shortener.storage import files
+from shortener.tasks import running
 
 COLLECTOR_STOP_SECONDS = 1.5
 """Clicks that cannot be stored within this time stay in the journal for the next start."""
@@ -74,7 +75,7 @@ async def open_analytics(core: Core, links: LinkService, replays: Replays) -> An
         days=config.analytics.retention_days,
     )
     if config.analytics.retention_days:  # else raw clicks are kept for ever
-        await stack.enter_async_context(open_retention(retention))
+        await stack.enter_async_context(running("click-retention", retention.run()))
     core.gauges.extend(_gauges(journal, collector, retention))
     return AnalyticsModule(service, recorder)
 

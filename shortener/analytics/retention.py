@@ -5,17 +5,14 @@ horizon moves first, in a transaction of its own: from then on no answer looks a
 """
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
 from shortener.analytics.periods import DAY, HOUR
 from shortener.analytics.ports import ClickRemoval
 from shortener.clock import Clock
-from shortener.tasks import cancel
 from shortener.tx import Transactions, Tx, for_a_moment
 
 _log = logging.getLogger(__name__)
@@ -37,7 +34,7 @@ class RetentionStats:
 
 
 class ClickRetention:
-    """Keeps raw clicks for `days` days, to the whole hour. Open it with `open_retention`."""
+    """Keeps raw clicks for `days` days, to the whole hour."""
 
     def __init__(self, *, removal: ClickRemoval, transactions: Transactions, clock: Clock, days: int) -> None:
         self.stats = RetentionStats()
@@ -61,7 +58,7 @@ class ClickRetention:
             after, is_last = old.after, old.is_last
 
     async def run(self) -> None:
-        """Remove what is old whenever an hour has passed, until cancelled. To be run as a task."""
+        """Remove what is old whenever an hour has passed, until cancelled; the next start does what is left."""
         done = 0
         while True:
             if self._horizon() > done:
@@ -99,13 +96,3 @@ class ClickRetention:
 
         for_a_moment(step)
         return taken
-
-
-@contextlib.asynccontextmanager
-async def open_retention(retention: ClickRetention) -> AsyncIterator[ClickRetention]:
-    """Run a retention until the block ends; what is not removed by then is left to the next start."""
-    task = asyncio.create_task(retention.run(), name="click-retention")
-    try:
-        yield retention
-    finally:
-        await cancel(task)

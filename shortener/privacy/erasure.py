@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from shortener.accounts import AccountService
 from shortener.analytics.ports import ClickRemoval
 from shortener.links import LinkService
-from shortener.tasks import cancel
 from shortener.tx import Transactions, Tx, for_a_moment
 
 _log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ class ErasureStats:
 
 
 class Erasure:
-    """Erases accounts. `open_erasure` opens it, and goes on with what a killed process has begun."""
+    """Erases accounts. `run` goes on with what a killed process has begun."""
 
     def __init__(
         self, *, accounts: AccountService, links: LinkService, clicks: ClickRemoval, transactions: Transactions
@@ -119,13 +118,3 @@ class Erasure:
 
     def _count(self, links: int) -> None:
         self.stats.links += links
-
-
-@contextlib.asynccontextmanager
-async def open_erasure(erasure: Erasure) -> AsyncIterator[Erasure]:
-    """Run an erasure until the block ends; what is left then is removed after the next start."""
-    task = asyncio.create_task(erasure.run(), name="erasure")
-    try:
-        yield erasure
-    finally:
-        await cancel(task)

@@ -9,8 +9,9 @@ from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.core import Core
 from shortener.links import LinkService
 from shortener.observe.histogram import Gauge
-from shortener.privacy.erasure import Erasure, open_erasure
+from shortener.privacy.erasure import Erasure
 from shortener.privacy.export import Exporter
+from shortener.tasks import running
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ async def open_privacy(core: Core, accounts: AccountService, links: LinkService)
         clicks=SqliteClickRemoval(database),
         transactions=database.transaction,
     )
-    await core.stack.enter_async_context(open_erasure(erasure))
+    await core.stack.enter_async_context(running("erasure", erasure.run()))
     core.gauges.extend(_gauges(erasure))
     return Privacy(exporter, erasure)
 

@@ -45,10 +45,10 @@ _TYPES: dict[int, tuple[str, tuple[type, ...]]] = {
 """What JSON must have for a field of each type, in words and as Python reads it."""
 
 
-def read_object(data: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
+def read_object(data: bytes) -> dict[str, Any]:
     """Return the JSON object (RFC 8259) in `data`, whose size the caller has bounded.
 
-    Raises `errors.Invalid` for anything else: not UTF-8, a byte order mark, deeper than `depth_max`, duplicate names,
+    Raises `errors.Invalid` for anything else: not UTF-8, a byte order mark, deeper than `DEPTH_MAX`, duplicate names,
     integers of more than 20 digits, NaN and infinities, surrogates without their other half, trailing text.
     """
     try:
@@ -64,9 +64,9 @@ def read_object(data: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise errors.Invalid(f"the body is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise _too_deep(depth_max) from None
-    if text.count("[") + text.count("{") > depth_max:
-        _check_depth(value, depth_max)
+        raise _too_deep() from None
+    if text.count("[") + text.count("{") > DEPTH_MAX:
+        _check_depth(value)
     if not isinstance(value, dict):
         raise errors.Invalid("the body must be a JSON object")
     if _SURROGATE.search(text):
@@ -74,18 +74,18 @@ def read_object(data: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any]:
     return value
 
 
-def _check_depth(value: Any, depth_max: int) -> None:
+def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(depth_max):
+    for _ in range(DEPTH_MAX):
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
         level = [inner for inner in level if isinstance(inner, dict | list)]
         if not level:
             return
-    raise _too_deep(depth_max)
+    raise _too_deep()
 
 
-def _too_deep(depth_max: int) -> errors.Invalid:
-    return errors.Invalid(f"the body nests deeper than {depth_max} levels")
+def _too_deep() -> errors.Invalid:
+    return errors.Invalid(f"the body nests deeper than {DEPTH_MAX} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -177,13 +177,8 @@ def _plain(message: Message, name: str, convert: Callable[[Any], Any] | None, re
     return convert(value) if convert else value
 
 
-def to_json(message: object) -> bytes:
-    """Return an answer as JSON in UTF-8 without blanks."""
-    return dump(message_to_dict(message))
-
-
 async def render(message: object) -> bytes:
-    """Return the same as `to_json`; long lists are written in slices, so that other calls are served in between."""
+    """Return an answer as JSON in UTF-8; long lists are written in slices, and other calls are served between them."""
     google = as_google(message)
     members = []
     for name, repeated, convert in _members(google.DESCRIPTOR):

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document of the gateway, made from the very routes that it mounts."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -51,6 +51,7 @@ _OPERATIONS = {
 _TITLES = {row.http: row.title for row in TABLE.values()} | {
     status: title for status, (_, title) in HTTP_PROBLEMS.items() if status != 404
 }
+_STATUSES = sorted({row.http for code, row in TABLE.items() if code is not Code.GONE} | {408, 413, 415})
 _path_parameters = re.compile(r"\{(\w+)\}").findall
 
 
@@ -65,30 +66,34 @@ def document(operations: Sequence[Operation], *, title: str, version: str, descr
         paths[path] = {"get": _plain_operation(path, summary, media_type, may_be_unready=may_be_unready)}
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": description, "license": _LICENSE},
+        "info": {
+            "title": title,
+            "version": version,
+            "description": description,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in dict.fromkeys([*(_tag(route.path) for _, route in offered), "operations"])],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": {_response_name(status): _problem_response(status) for status in _statuses()},
+            "responses": {_response_name(status): _problem_response(status) for status in _STATUSES},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
-_LICENSE = {"name": "MIT", "identifier": "MIT"}
-
-
 def _operation(operation: Operation, route: Route, schemas: dict[str, Json]) -> Json:
-    parameters = [_path_parameter(name) for name in _path_parameters(route.path)]
     said: Json = {
         "operationId": _operation_id(route.method, route.path),
         "summary": route.summary,
         "tags": [_tag(route.path)],
         "security": [{"bearer": []}] if route.auth else [],
         "parameters": [
-            *parameters,
+            *(
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in _path_parameters(route.path)
+            ),
             *(_query_parameter(query) for query in route.query),
             *([_KEY] if operation.takes_key else []),
         ],
@@ -123,10 +128,6 @@ def _operation_id(method: str, path: str) -> str:
 def _tag(path: str) -> str:
     parts = path.split("/")
     return parts[2] if parts[1] == "api" else parts[1]
-
-
-def _path_parameter(name: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _query_parameter(query: Query) -> Json:
@@ -182,10 +183,6 @@ def _failures(route: Route) -> set[int]:
     if route.query:
         statuses.add(400)
     return statuses
-
-
-def _statuses() -> Iterable[int]:
-    return sorted({row.http for code, row in TABLE.items() if code is not Code.GONE} | {408, 413, 415})
 
 
 def _response_name(status: int) -> str:

@@ -13,12 +13,13 @@ from shortener.analytics import retention as retention_module
 from shortener.analytics.model import Click
 from shortener.analytics.periods import Span, TimeRange
 from shortener.analytics.ports import ClickRemoval, ClickStore
-from shortener.analytics.retention import ClickRetention, open_retention
+from shortener.analytics.retention import ClickRetention
 from shortener.analytics.sqlite.clicks import SqliteClickStore
 from shortener.analytics.sqlite.removal import SqliteClickRemoval
 from shortener.analytics.sqlite.stats import SqliteStatsReader
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import sql
+from shortener.tasks import running
 from shortener.tx import Transactions, Tx
 from tests.analytics.sqlite.test_stats_properties import DAY, HOUR, Subject, batches, close_batches, moments, range_in
 from tests.analytics.sqlite.test_stats_properties import subject as subject  # noqa: PLC0414 - a fixture: the service over a database
@@ -184,7 +185,7 @@ async def test_the_task_removes_and_ends(database: SqliteDatabase) -> None:
     await database.transaction(lambda tx: store.append(tx, [a_click(at=NOW - DAY - HOUR), a_click()]))
     removal = SqliteClickRemoval(database)
     retention = ClickRetention(removal=removal, transactions=database.transaction, clock=FakeClock(NOW), days=1)
-    async with open_retention(retention):
+    async with running("click-retention", retention.run()):
         await until(lambda: bool(retention.stats.removed))
     assert await rows(database, "SELECT clicked_at FROM clicks") == [(NOW,)]
 
@@ -207,7 +208,7 @@ async def test_what_fails_is_tried_again(database: SqliteDatabase, monkeypatch: 
     retention = ClickRetention(
         removal=Failing(database), transactions=database.transaction, clock=FakeClock(NOW), days=1
     )
-    async with open_retention(retention):
+    async with running("click-retention", retention.run()):
         await until(lambda: bool(retention.stats.removed))
     assert retention.stats.failures == 2
     assert await rows(database, "SELECT * FROM clicks") == []

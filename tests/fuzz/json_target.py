@@ -61,6 +61,6 @@ def target() -> Iterator[Check]:
             return
         theirs = json_format.ParseDict(known(cls, values), google_class(cls)())
         assert theirs == as_google(message)
-        assert jsonio.message_from(cls, jsonio.read_object(jsonio.to_json(message))) == message
+        assert jsonio.message_from(cls, jsonio.read_object(jsonio.dump(jsonio.message_to_dict(message)))) == message
 
     yield check

@@ -157,8 +157,8 @@ def _visitor_ids(on: SqlTx, digests: set[bytes]) -> dict[bytes, int]:
     ordered = sorted(digests)  # Neighbours in the index are found together.
     parameters = (b"".join(ordered), len(ordered))
     on.run(_ADD_VISITORS, parameters)
-    (ids,) = cast("tuple[str]", on.row(_VISITOR_IDS, parameters))
-    return dict(zip(ordered, json.loads(ids), strict=True))
+    (ids,) = on.json(_VISITOR_IDS, parameters)
+    return dict(zip(ordered, ids, strict=True))
 
 
 def _crowded(on: SqlTx, values: Mapping[Slot, Mapping[str, None]], values_max: int) -> dict[Slot, set[str]]:
@@ -167,11 +167,11 @@ def _crowded(on: SqlTx, values: Mapping[Slot, Mapping[str, None]], values_max: i
     slots = list(values)
     for part in _parts(iter(slots), _ROWS_MAX):
         rows = [(*slot, len(values[slot])) for slot in part]
-        (found,) = cast("tuple[str]", on.row(_CROWDED, (json.dumps(rows), values_max)))
-        for nth, known in json.loads(found):
+        (found,) = on.json(_CROWDED, (json.dumps(rows), values_max))
+        for nth, known in found:
             slot = part[nth]
-            (kept,) = cast("tuple[str]", on.row(_KNOWN_VALUES, (*slot, json.dumps(list(values[slot])))))
-            fresh = values[slot].keys() - json.loads(kept)
+            (kept,) = on.json(_KNOWN_VALUES, (*slot, json.dumps(list(values[slot]))))
+            fresh = values[slot].keys() - kept
             in_order = [value for value in values[slot] if value in fresh]
             crowded[slot] = set(in_order[max(values_max - known, 0) :])
     return crowded

@@ -73,10 +73,9 @@ class SqliteClickRemoval:
             (links, last) = cast(tuple[str, int | None], on.rows(_CLICKED, (after, _LINKS_MAX))[0])
             if last is None:
                 return OldClicks([], after, is_last=True)
-            (ids,) = cast(tuple[str], on.rows(_OLD, (links, horizon, _CLICKS_MAX))[0])
-            found: list[int] = json.loads(ids)
+            (ids,) = on.json(_OLD, (links, horizon, _CLICKS_MAX))
             # As many as fit: the same links may have more.
-            return OldClicks(found, after if len(found) == _CLICKS_MAX else last, is_last=False)
+            return OldClicks(ids, after if len(ids) == _CLICKS_MAX else last, is_last=False)
 
         return await self._database.read(query)
 

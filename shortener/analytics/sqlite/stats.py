@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import TypeAlias, cast
+from typing import cast
 
 from pyroaring import BitMap
 
@@ -27,18 +27,9 @@ from shortener.analytics.periods import (
     months_around,
     sum_cover,
 )
-from shortener.analytics.stats import (
-    REFERRERS_MAX,
-    CityClicks,
-    DeviceCounts,
-    Places,
-    Tally,
-    TimePoint,
-)
+from shortener.analytics.stats import REFERRERS_MAX, CityClicks, DeviceCounts, Places, Tally, TimePoint
 from shortener.storage.sqlite.database import SqliteDatabase
 from shortener.storage.sqlite.sql import Sql, Value
-
-_Count: TypeAlias = tuple[str, int]
 
 # The hours of the first and of the last counted click: one seek in the primary key for each.
 _EXTENT = """
@@ -160,11 +151,8 @@ class SqliteStatsReader:
 
 def _extent(link_id: int, sql: Sql) -> TimeRange | None:
     """Return the range of whole hours that holds all counted clicks, None when there are none."""
-    row = sql.row(_EXTENT, (link_id,))
-    if row is None or row[0] is None:
-        return None
-    first, last = cast(tuple[int, int], row)
-    return TimeRange(first, last + HOUR)
+    ((first, last),) = cast("list[tuple[int | None, int]]", sql.rows(_EXTENT, (link_id,)))
+    return None if first is None else TimeRange(first, last + HOUR)
 
 
 def _countable(within: TimeRange, sql: Sql) -> TimeRange:
@@ -183,9 +171,7 @@ def _tally(link_id: int, within: TimeRange, sql: Sql) -> Tally:
     # Whole months at both ends of what there is, so that an unbounded range needs nothing finer.
     months = months_around(extent)
     within = _countable(within.clamp(months.start, months.end), sql)
-    row = sql.row(_TALLY, _parameters(link_id, sum_cover(within, MONTHS_DOWN)))
-    assert row is not None
-    countries, devices, referrers = (cast("dict[str, int]", json.loads(cast(str, text))) for text in row)
+    countries, devices, referrers = sql.json(_TALLY, _parameters(link_id, sum_cover(within, MONTHS_DOWN)))
     return Tally(
         unique_visitors=len(_visitors(link_id, cover(within, MONTHS_DOWN), sql)),
         devices=DeviceCounts(**devices),
@@ -199,9 +185,8 @@ def _visitors(link_id: int, pieces: Cover, sql: Sql) -> BitMap:
     parameters = _parameters(link_id, pieces)
     visitors = _union([cast(bytes, members) for (members,) in sql.rows(_SETS, parameters)])
     if pieces.edges:
-        row = sql.row(_EDGE_VISITORS, parameters)
-        assert row is not None
-        visitors.update(json.loads(cast(str, row[0])))
+        (ids,) = sql.json(_EDGE_VISITORS, parameters)
+        visitors.update(ids)
     return visitors
 
 
@@ -227,9 +212,7 @@ def _ragged_point(link_id: int, within: TimeRange, span: Span, sql: Sql) -> list
     if within.is_empty:
         return []
     pieces = cover(within.clamp(0, within.end), DAYS_DOWN)
-    row = sql.row(_CLICKS, _parameters(link_id, pieces))
-    assert row is not None
-    clicks = cast(int, row[0])
+    ((clicks,),) = cast("list[tuple[int]]", sql.rows(_CLICKS, _parameters(link_id, pieces)))
     if not clicks:
         return []
     return [TimePoint(span.floor(within.start), clicks, len(_visitors(link_id, pieces, sql)))]
@@ -241,9 +224,7 @@ def _whole_points(link_id: int, within: TimeRange, span: Span, sql: Sql) -> list
     if span is Span.WEEK:
         return _weeks(link_id, within, sql)
     starts = [span.start(number) for number in within.periods(span)]
-    row = sql.row(_SERIES, (link_id, span, json.dumps(starts)))
-    assert row is not None
-    return list(map(TimePoint, *(json.loads(cast(str, column)) for column in row)))
+    return list(map(TimePoint, *sql.json(_SERIES, (link_id, span, json.dumps(starts)))))
 
 
 def _weeks(link_id: int, within: TimeRange, sql: Sql) -> list[TimePoint]:
@@ -262,10 +243,8 @@ def _places(link_id: int, cities_max: int, sql: Sql) -> Places:
     if extent is None:
         return Places({}, [])
     months = cover(months_around(extent), MONTHS_DOWN)
-    row = sql.row(_PLACES, (*_parameters(link_id, months), cities_max))
-    assert row is not None
-    countries, cities = (json.loads(cast(str, text)) for text in row)
-    return Places(dict(cast(list[_Count], countries)), [CityClicks(*city) for city in cities])
+    countries, cities = sql.json(_PLACES, (*_parameters(link_id, months), cities_max))
+    return Places(dict(countries), [CityClicks(*city) for city in cities])
 
 
 def _union(sets: Sequence[bytes]) -> BitMap:

@@ -1,8 +1,9 @@
 """Statements in SQL, as stores use them."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 from shortener.storage.sqlite.faults import UniqueViolation, raise_translated
 from shortener.tx import Tx
@@ -45,6 +46,12 @@ class Sql:
         except sqlite3.Error as error:
             self._failed(error)
         return row
+
+    def json(self, statement: str, parameters: Sequence[Value] = ()) -> list[Any]:
+        """Run a statement that answers one row of JSON texts, and return what they hold."""
+        row = self.row(statement, parameters)
+        assert row is not None
+        return [json.loads(cast(str, text)) for text in row]
 
     def run(self, statement: str, parameters: Sequence[Value] = ()) -> int:
         """Run a statement and return how many rows it changed. Raises `UniqueViolation`.
