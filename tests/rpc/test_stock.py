@@ -56,7 +56,8 @@ async def test_failures_have_our_statuses(
 
 async def test_a_callers_deadline_ends_its_call(server: StockServer, urls: Urls) -> None:
     async with channel(server) as opened:
-        status, _ = await status_of(method(opened, LIST)(pb.ListUrLsRequest(), timeout=0.1))
+        assert (await method(opened, GET)(pb.GetUrlRequest("abc"))).found  # It is connected.
+        status, _ = await status_of(method(opened, LIST)(pb.ListUrLsRequest(), timeout=0.5))
         assert status is grpc.StatusCode.DEADLINE_EXCEEDED
     await asyncio.wait_for(urls.cancelled.wait(), 5)
 
