@@ -82,6 +82,7 @@ class QrCodes:
 
 
 def _summed(short_code: str, size: int, number: int, changes: list[list[int]]) -> str:
+    """Return `size` modules: those of `number`, with what each character changes."""
     for character, change in zip(short_code.encode("ascii"), changes, strict=True):
         number ^= change[character]
     return format(number, f"0{size}b")
@@ -130,9 +131,9 @@ def _frame(size: int) -> tuple[bytes, _Parts, _Parts]:
     blank = _FILTER_NONE + b"\xff" * side + repeated + above * (QUIET_ZONE - 1) * MODULE_PIXELS
     begin, end = _FILTER_NONE + margin, margin + repeated
     stored = struct.pack("<HH", size, size ^ 0xFFFF)
-    deflate, between, last = (zlib.compressobj(wbits=wbits) for wbits in (15, -15, -15))
+    first, between, last = (zlib.compressobj(wbits=wbits) for wbits in (15, -15, -15))
     packed = (
-        deflate.compress(blank + begin) + deflate.flush(zlib.Z_SYNC_FLUSH)[:-4] + stored,
+        first.compress(blank + begin) + first.flush(zlib.Z_SYNC_FLUSH)[:-4] + stored,
         between.compress(end + begin) + between.flush(zlib.Z_SYNC_FLUSH)[:-4] + stored,
         last.compress(end + blank) + last.flush(),
     )
