@@ -165,6 +165,7 @@ def test_a_line_of_an_internal_error_names_the_id_that_the_caller_got(
     import asyncio
 
     from shortener.config.loading import load
+    from shortener.links.cache import ReadThrough
     from shortener.server.listeners import open_servers
     from shortener.server.sockets import bind
 
@@ -174,13 +175,14 @@ def test_a_line_of_an_internal_error_names_the_id_that_the_caller_got(
     environ = {f"SHORTENER_{port}": "0" for port in ports} | {"SHORTENER_LOG_ACCESS": "true"}
     config = load(None, environ | {"SHORTENER_STORAGE_DATA_DIR": str(tmp_path / "data")})
 
-    async def broken(_code: str) -> None:
+    async def broken(_cache: object, _code: str) -> None:
         raise RuntimeError("broken")
+
+    monkeypatch.setattr(ReadThrough, "find", broken)
 
     async def ask() -> str:
         with bind(config) as sockets:
-            async with open_servers(config, sockets) as servers:
-                monkeypatch.setattr(servers.app.cache, "find", broken)
+            async with open_servers(config, sockets):
                 host, _, port = sockets.address("redirect").rpartition(":")
                 reader, writer = await asyncio.open_connection(host, int(port))
                 writer.write(b"GET /abc1234 HTTP/1.1\r\nHost: x\r\nAccept: application/problem+json\r\n\r\n")

@@ -36,7 +36,7 @@ async def use(app: App, clock: FakeClock, token: str, ends: str, ends_at: int, l
     assert stats.total_clicks >= 1
     series = await app.analytics.time_series(lasting, max(1, now - DAY), now + 1, "hour")
     assert series[-1].clicks >= 1
-    assert (await app.analytics.geo_stats(lasting, 0)).countries[0].clicks >= 1
+    assert (await app.analytics.geo_stats(lasting, 0)).countries[0].click_count >= 1
 
 
 @pytest.mark.parametrize("rotation", ["never", "daily"])
