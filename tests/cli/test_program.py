@@ -410,6 +410,14 @@ def test_the_version(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[s
     assert (caught.value.code, capsys.readouterr()) == (0, (f"shortener {__version__}\n", ""))
 
 
+@pytest.fixture
+def any_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configure ports that nobody else can have: the usual ones may belong to another program or connection."""
+    for key in ("GRPC_URL_PORT", "GRPC_USER_PORT", "GRPC_ANALYTICS_PORT", "GATEWAY_PORT", "REDIRECT_PORT"):
+        monkeypatch.setenv(f"SHORTENER_{key}", "0")
+
+
+@pytest.mark.usefixtures("any_ports")
 def test_check_config_shows_what_holds_without_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[redirect]\nstatus = 301\n[auth]\nsecret = 'a-very-secret-key-of-forty-two-characters'\n")
@@ -431,6 +439,7 @@ def test_check_config_shows_what_holds_without_secrets(tmp_path: Path, capsys: p
         ("[analytics]\ncity_database = 'none'\n", "cannot use geo database none"),
     ],
 )
+@pytest.mark.usefixtures("any_ports")
 def test_check_config_looks_at_the_files_it_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, message: str
 ) -> None:
