@@ -13,7 +13,7 @@ from tests.support import fault_injection
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = "python3,python3-venv,ca-certificates"
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRRORS = [mirror] if (mirror := os.environ.get("DEBIAN_MIRROR")) else []  # without one, debootstrap has its own
 INSIDE = """
 set -e
 mount -t proc none {root}/proc
@@ -42,7 +42,7 @@ def inside(root: Path, line: str) -> "subprocess.CompletedProcess[str]":
 def test_both_lines_of_the_readme_work_on_bare_debian(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
     fault_injection.need("debootstrap", "git", "unshare", root=True)
     bare = tmp_path / "bare"
-    fault_injection.run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", bare, MIRROR)
+    fault_injection.run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", bare, *MIRRORS)
     for name in ("etc/pip.conf", "etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt"):
         if (Path("/") / name).exists():
             shutil.copy(Path("/") / name, bare / name)
