@@ -13,7 +13,7 @@ from shortener.idempotency.model import SECRET_SIZE
 from shortener.idempotency.service import Replays
 from shortener.idempotency.sqlite import SqliteReplayStore
 from shortener.storage import files
-from shortener.tasks import cancel, in_thread
+from shortener.tasks import in_thread, running
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +40,8 @@ async def open_replays(core: Core) -> Replays:
 async def swept(replays: Replays, *, every_seconds: float) -> AsyncIterator[Replays]:
     """Count what is kept, and sweep every `every_seconds` until the block ends."""
     await replays.recount()
-    task = asyncio.create_task(_sweep(replays, every_seconds), name="replay-sweeper")
-    try:
+    async with running("replay-sweeper", _sweep(replays, every_seconds)):
         yield replays
-    finally:
-        await cancel(task)
 
 
 async def _sweep(replays: Replays, every_seconds: float) -> None:
